@@ -1,0 +1,1 @@
+"""How the workstation reaches a board."""

@@ -1,0 +1,44 @@
+"""Bring a TensorFlow Lite model back to Keras, and prove it on the board it runs on.
+
+import liteback
+
+model = liteback.reconstruct("model.tflite")                 # a trainable keras.Model
+with liteback.connect("local") as board:                     # or "pi@raspberrypi"
+    recording = board.capture("model.tflite", "inputs.npz", "recording")
+print(liteback.comparison("model.tflite", recording).to_pandas())
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import compare, reconstruct
+    from .emit.state import reset_state
+    from .errors import LitebackError
+    from .inspection import inspect
+    from .recording import Recording
+    from .session.board import connect
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Loaded on first use, so that `liteback inspect` need not wait for TensorFlow.
+_HOMES = {
+    "LitebackError": "errors",
+    "Recording": "recording",
+    "compare": "api",
+    "connect": "session.board",
+    "inspect": "inspection",
+    "reconstruct": "api",
+    "reset_state": "emit.state",
+}
+__all__ = ["LitebackError", "Recording", "compare", "connect", "inspect", "reconstruct", "reset_state"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'liteback' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,5 @@
+"""`python -m liteback`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""What `import liteback` offers beyond single modules: each function is one verb of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .comparison.compare import Candidate
+from .comparison.compare import compare as compare_candidate
+from .comparison.result import Comparison, Thresholds
+from .emit.emission import Numerics
+from .errors import NoCertificate, UsageError
+from .files import read_model
+from .inspection import quantization_scheme
+from .ir import Model
+from .lift import lift
+from .numerics.profile import propose
+from .reconstruction import reconstruct, reconstruction
+from .recording import Recording
+from .twin import KerasTwin, OutputsOnly, load_model
+
+__all__ = ["compare", "reconstruct"]
+
+DEFAULT_THRESHOLDS = Thresholds()
+
+
+def compare(
+    model: Any,
+    recording: Recording | Path | str,
+    numerics: Numerics | None = None,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    progress: Any = None,
+) -> Comparison:
+    """Compare a model with what a board computed, layer by layer, cumulative and isolated.
+
+    model: a keras.Model that `reconstruct` made (trained further or not), or the path of a .keras file, of a
+    SavedModel (outputs only) or of the recorded .tflite file, which is then reconstructed in `numerics` (default:
+    `fakequant` if the file is quantized, else `float`; `exact` computes as the kernel profile that the recording's
+    facts propose).
+
+    Raises:
+        NoCertificate: the recording's taps changed what they measured, or it is not complete.
+        UsageError: the model is no reconstruction of the recorded file.
+    """
+    recording = recording if isinstance(recording, Recording) else Recording.open(recording)
+    certificate = recording.manifest.certificate
+    if certificate is None or not certificate.good:
+        raise NoCertificate(
+            f"The recording {recording.path} has no good certificate: "
+            f"{'it is not complete' if certificate is None else 'the taps changed what they measure'}. "
+            "Capture again; without a certificate no number counts."
+        )
+    source = lift(recording.model_bytes())
+    candidate = _candidate(model, source, recording, numerics)
+    return compare_candidate(source.main, recording, candidate, thresholds, progress)
+
+
+def _candidate(model: Any, source: Model, recording: Recording, numerics: Numerics | None) -> Candidate:
+    if not isinstance(model, (str, Path)):
+        return KerasTwin.match(model, source, getattr(model, "name", "model"))
+    path = Path(model)
+    if path.suffix == ".tflite":
+        data = read_model(path)
+        if data != recording.model_bytes():
+            raise UsageError(
+                f"{path} is not the file of this recording (sha256 {recording.manifest.model_sha256[:12]}...). "
+                "`liteback prove OLD NEW` compares two files on the board."
+            )
+        numerics = numerics or default_numerics(source)
+        profile = propose(recording.manifest) if numerics == "exact" else None
+        return KerasTwin.of(reconstruction(data, numerics, profile=profile), path.name)
+    if path.is_dir():
+        return OutputsOnly(path, source)
+    return KerasTwin.match(load_model(path), source, path.name)
+
+
+def default_numerics(source: Model) -> Numerics:
+    """`fakequant` where the file has quantized activations, else `float`."""
+    return "float" if quantization_scheme(source) in ("float32", "float16 weights", "none") else "fakequant"

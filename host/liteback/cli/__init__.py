@@ -1,0 +1,5 @@
+"""The command line: `liteback COMMAND`. Each command's module imports what it needs when it runs."""
+
+from .main import main
+
+__all__ = ["main"]

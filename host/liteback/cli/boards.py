@@ -1,0 +1,159 @@
+"""Commands that talk to a board: doctor, capture, prove."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import tables
+from .shared import (
+    Delegate,
+    Gates,
+    InputRange,
+    Json,
+    Kernels,
+    Memory,
+    ModelFile,
+    Random,
+    Runtime,
+    Samples,
+    Seed,
+    Source,
+    Target,
+    Threads,
+    check_gates,
+    emit_json,
+    err,
+    inputs_for,
+    out,
+    progress,
+    raise_gates,
+    run_options,
+)
+
+
+def doctor(target: Target = "local", json: Json = False) -> None:
+    """Check workstation and board, and say how to mend what is wrong."""
+    from ..doctor import diagnose
+
+    checks = diagnose(target)
+    if json:
+        emit_json({"target": target, "checks": [c.to_json() for c in checks], "ok": all(c.ok for c in checks)})
+    else:
+        tables.checks(out, checks)
+    failed = next((c for c in checks if not c.ok), None)
+    if failed is not None:
+        raise typer.Exit(failed.exit_code)
+
+
+def capture(
+    model: ModelFile,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RECORDING", help="The recording's folder.")],
+    inputs: Source = None,
+    random: Random = None,
+    seed: Seed = 0,
+    samples: Samples = None,
+    input_range: InputRange = None,
+    target: Target = "local",
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="conv2d_*, op:CONV_2D, #12..30, !name. Repeatable; all if not given."),
+    ] = None,
+    budget: Annotated[int | None, typer.Option(metavar="BYTES", help="Tapped tensors a pass may hold.")] = None,
+    runtime: Runtime = "",
+    kernels: Kernels = "default",
+    delegate: Delegate = "",
+    threads: Threads = 1,
+    memory: Memory = 0,
+    json: Json = False,
+) -> None:
+    """Record what the board computes: every layer's output, on every sample, with a certificate."""
+    from ..errors import NoCertificate
+    from ..files import read_model
+    from ..lift import lift
+    from ..session.board import connect
+    from ..session.capture import capture as run
+
+    options = run_options(runtime, kernels, delegate, threads, memory)
+    data = read_model(model)
+    lifted = lift(data)
+    samples_of = inputs_for(lifted, inputs, random, seed, samples, input_range)
+    with connect(target) as board, progress() as bar:
+        recording = run(board, lifted, data, samples_of, output, options, select or (), budget, bar)
+    document = capture_document(recording)
+    if json:
+        emit_json(document)
+    else:
+        tables.recording(out, document)
+    if not document["certificate"]["good"]:
+        raise NoCertificate(
+            f"The taps changed what they measure (see {output / 'manifest.json'}): no number of this recording counts. "
+            "Try --kernels builtin, or tap fewer tensors with --select."
+        )
+
+
+def capture_document(recording: Any) -> dict[str, Any]:
+    """The JSON of `capture`."""
+    manifest = recording.manifest
+    return {
+        "recording": str(recording.path),
+        "samples": manifest.samples,
+        "tensors": len({t for p in manifest.passes for t in p}),
+        "passes": len(manifest.passes),
+        "bytes": sum(f.stat().st_size for f in recording.path.rglob("*") if f.is_file()),
+        "runtime": f"{manifest.runtime} {manifest.runtime_version}",
+        "kernels": manifest.kernels,
+        "machine": manifest.board.get("machine", ""),
+        "inputs": manifest.inputs,
+        "untappable": [{"tensor": name, "reason": reason} for name, reason in manifest.untappable],
+        "certificate": manifest.certificate.to_json(),
+    }
+
+
+def prove(
+    old: Annotated[Path, typer.Argument(metavar="OLD.tflite", help="The file that runs today.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.tflite", help="The file that is to take its place.")],
+    inputs: Source = None,
+    random: Random = None,
+    seed: Seed = 0,
+    samples: Samples = None,
+    input_range: InputRange = None,
+    target: Target = "local",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the two recordings here.")] = None,
+    gate: Gates = None,
+    runtime: Runtime = "",
+    kernels: Kernels = "default",
+    delegate: Delegate = "",
+    threads: Threads = 1,
+    memory: Memory = 0,
+    json: Json = False,
+) -> None:
+    """Run an old file and a new one on the board: outputs, layers, latency, size, with gates."""
+    from ..errors import GateFailed, NoCertificate
+    from ..files import read_model
+    from ..lift import lift
+    from ..prove import prove as run
+    from ..session.board import connect
+
+    options = run_options(runtime, kernels, delegate, threads, memory)
+    files = {f"{old.name} (old)": read_model(old), f"{new.name} (new)": read_model(new)}
+    samples_of = inputs_for(lift(next(iter(files.values()))), inputs, random, seed, samples, input_range)
+    with ExitStack() as stack:
+        folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liteback-prove-")))
+        board, bar = stack.enter_context(connect(target)), stack.enter_context(progress())
+        proof = run(board, files, samples_of, folder, options, progress=bar)
+    failures = check_gates(gate, proof.comparison)
+    if json:
+        emit_json({**proof.to_json(), "gates": failures, "passed": proof.passed and not failures})
+    else:
+        tables.proof(out, proof)
+    if not proof.certified:
+        raise NoCertificate("The taps changed what they measure: no number of this proof counts.")
+    if proof.interface:
+        err.print("[yellow]The interface changed:[/]", *proof.interface, sep="\n  - ", highlight=False)
+        raise GateFailed("The new file does not take and give what the old one did.")
+    raise_gates(failures)

@@ -1,0 +1,114 @@
+"""Parsing the command line, and turning every end of a command into an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+import typer
+
+from .. import __version__
+from ..errors import LitebackError
+from . import boards, models, trips
+from .shared import err
+
+app = typer.Typer(
+    name="liteback",
+    help="Bring a TensorFlow Lite model back to Keras, and prove it on the board it runs on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog=(
+        "Exit codes: 0 good; 1 a gate failed; 2 wrong usage; 3 board unreachable; 4 host key; 5 agent or runtime "
+        "incompatible; 6 incomplete, resumable; 7 no certificate; 8 model invalid or not supported; 70 our bug; "
+        "130 interrupted."
+    ),
+)
+for command in (
+    boards.doctor,
+    models.inspect,
+    models.reconstruct,
+    boards.capture,
+    models.compare,
+    models.export,
+    boards.prove,
+    trips.roundtrip,
+):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"liteback {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console command."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line. Returns the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(args=list(arguments), prog_name="liteback", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except LitebackError as error:
+        return _failed(error, arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("Interrupted. What was finished is kept; the same command goes on from there.")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
+        return 0
+    except Exception as error:  # noqa: BLE001  what is not a LitebackError is a bug, unless the parser raised it
+        return _parser_or_bug(error)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _failed(error: LitebackError, arguments: Sequence[str]) -> int:
+    err.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+    if "--json" in arguments:
+        document = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
+        sys.stdout.write(json.dumps(document) + "\n")
+    return error.exit_code
+
+
+def _parser_or_bug(error: Exception) -> int:
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if callable(show):  # the parser's own errors know how to show themselves
+        show()
+        return 2
+    if isinstance(code, int):
+        return code
+    if os.environ.get("LITEBACK_DEBUG"):
+        traceback.print_exc()
+    err.print(
+        f"[bold red]internal error:[/] {_escape(f'{type(error).__name__}: {error}')}\n"
+        "This is a bug of liteback, not of your model. Run it again with LITEBACK_DEBUG=1 for the traceback, "
+        "and please report it.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 70
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

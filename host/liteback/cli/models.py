@@ -1,0 +1,141 @@
+"""Commands that need no board: inspect, reconstruct, compare, export."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import tables
+from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorflow, out, progress, raise_gates
+
+Numerics = Annotated[str, typer.Option(help="float: stock Keras; fakequant: on the device's grids; exact.")]
+
+
+def inspect(
+    model: ModelFile,
+    json: Json = False,
+    nodes: Annotated[bool, typer.Option("--nodes", help="List every operator.")] = False,
+) -> None:
+    """What a .tflite file is, and what will and will not come back. Needs no TensorFlow."""
+    from ..inspection import inspect as look
+
+    found = look(model)
+    if json:
+        emit_json(found.to_json())
+    else:
+        tables.inspection(out, model.name, found, nodes)
+
+
+def reconstruct(
+    model: ModelFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help=".keras, .h5, or a folder: a SavedModel.")],
+    numerics: Numerics = "float",
+    signature: Annotated[str | None, typer.Option(metavar="KEY", help="A signature's graph, not the main one.")] = None,
+    json: Json = False,
+) -> None:
+    """Bring a .tflite file back as a trainable Keras model."""
+    load_tensorflow()
+    from ..reconstruction import reconstruction, signature_reconstructions
+    from ..saving import save
+
+    started = time.perf_counter()
+    emission = reconstruction(model, numerics, signature)  # type: ignore[arg-type]  # it checks
+    if output.suffix or signature is not None:
+        save(emission, output)
+    else:  # a SavedModel holds all of the file's signatures
+        endpoints = signature_reconstructions(model, numerics)  # type: ignore[arg-type]
+        save(endpoints.pop("serving_default"), output, endpoints)
+    document = {
+        "output": str(output),
+        "numerics": emission.numerics,
+        "nodes": len(emission.graph.nodes),
+        "layers": len(emission.model.layers),
+        "parameters": emission.model.count_params(),
+        "trainable_parameters": sum(int(w.shape.num_elements()) for w in emission.model.trainable_weights),
+        "stock_keras": not emission.own_layers,
+        "own_layers": list(emission.own_layers),
+        "keras_ops": list(emission.keras_ops),
+        "batch": emission.model.inputs[0].shape[0] if emission.model.inputs[0].shape else None,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    if json:
+        emit_json(document)
+        return
+    stock = "stock Keras" if document["stock_keras"] else f"{len(emission.own_layers)} layers need liteback to load"
+    out.print(
+        f"[green]wrote[/] {output}: {document['nodes']} operators, {document['layers']} layers, "
+        f"{document['parameters']:,} parameters, numerics {numerics}, {stock}, {document['seconds']} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def compare(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file, a SavedModel, or the .tflite itself.")],
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A folder that `capture` wrote.")],
+    numerics: Annotated[str | None, typer.Option(help="For a .tflite: float, fakequant or exact.")] = None,
+    gate: Gates = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare a model with what the board computed, layer by layer, cumulative and isolated."""
+    load_tensorflow()
+    from ..api import compare as run
+    from ..files import write_atomic
+    from ..recording import Recording
+    from ..report import ReportData, render
+    from ..report import junit as junit_xml
+
+    recorded = Recording.open(recording)
+    with progress() as bar:
+        result = run(model, recorded, numerics, progress=lambda done, total: bar(done, total, "comparing"))  # type: ignore[arg-type]
+    failures = check_gates(gate, result)
+    if html is not None:
+        write_atomic(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
+    if junit is not None:
+        write_atomic(junit, junit_xml(result))
+    if json:
+        emit_json({**result.to_json(), "gates": failures})
+    else:
+        tables.comparison(out, result)
+    raise_gates(failures)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.keras", help="A reconstruction, trained further or not.")],
+    like: Annotated[Path, typer.Option(metavar="OLD.tflite", help="The file it was reconstructed from.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="NEW.tflite", help="The new file.")],
+    method: Annotated[str, typer.Option(help="patch: the weights in place, at the recorded scales.")] = "patch",
+    json: Json = False,
+) -> None:
+    """Write a model's weights back into the .tflite file it came from."""
+    from ..errors import UsageError
+
+    if method != "patch":
+        raise UsageError(f"--method is patch. Received: {method!r}.")
+    load_tensorflow()
+    from ..export.patch import patch
+    from ..files import read_model, write_atomic
+    from ..twin import load_model
+
+    original = read_model(like)
+    patched = patch(load_model(model), original)
+    write_atomic(output, patched.data)
+    document = {
+        "output": str(output),
+        "method": method,
+        "identical_bytes": patched.data == original,
+        "changed_tensors": [
+            {"tensor": c.tensor, "name": c.name, "layer": c.layer, "changed": c.changed, "clipped": c.clipped}
+            for c in patched.changes
+        ],
+        "bytes": len(patched.data),
+    }
+    if json:
+        emit_json(document)
+    else:
+        tables.export(out, output, patched, patched.data == original)

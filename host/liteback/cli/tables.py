@@ -1,0 +1,211 @@
+"""What people see: one function draws each result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..comparison.result import Comparison, Row
+    from ..doctor import Check
+    from ..export.patch import Patched
+    from ..inspection import Inspection
+    from ..ir import Tensor
+    from ..prove import Proof
+    from ..roundtrip import Trip
+
+SHOWN = 12  # rows of a comparison; --json and the report have them all
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """A plain table; columns that begin with > are numbers."""
+    result = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numeric = column.startswith(">")
+        result.add_column(column.lstrip(">"), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+    return result
+
+
+def verdict(good: bool) -> str:
+    return "[green]ok[/]" if good else "[bold red]!![/]"
+
+
+def inspection(console: Console, name: str, found: Inspection, nodes: bool) -> None:
+    model, main = found.model, found.model.main
+    console.print(f"[bold]{name}[/]  sha256 {model.sha256[:16]}  {model.size:,} bytes  {model.description}")
+    console.print(f"quantization  {found.quantization}")
+    console.print(f"operators     {', '.join(f'{n} {op}' for op, n in found.ops.items()) or 'none'}", highlight=False)
+    if len(model.graphs) > 1:
+        console.print(f"subgraphs     {len(model.graphs)}")
+    for what, indices in (("input", main.inputs), ("output", main.outputs)):
+        for t in indices:
+            console.print(f"{what:<13} {_describe(main.tensors[t])}", highlight=False, markup=False)
+    for s in model.signatures:
+        console.print(f"signature     {s.key}: {', '.join(s.inputs)} -> {', '.join(s.outputs)}", highlight=False)
+    console.print(
+        f"memory        {found.constant_bytes:,} bytes of constants; a capture of every layer takes "
+        f"{found.capture_bytes:,} bytes a sample"
+    )
+    if nodes:
+        _nodes(console, found)
+    if not found.unsupported:
+        console.print("[green]reconstructs[/]  in float and fakequant")
+        return
+    rows = table("operator", "at", "reason", title="[bold red]does not reconstruct[/]; in the way:")
+    for problem in found.unsupported:
+        rows.add_row(problem.op, problem.tensor, problem.reason)
+    console.print(rows)
+
+
+def _nodes(console: Console, found: Inspection) -> None:
+    for graph in found.model.graphs:
+        rows = table("node", "reads", "gives", "type", "shape", ">bytes", "quantization", "fused")
+        for node in graph.nodes:
+            for t in node.outputs:
+                tensor = graph.tensors[t]
+                reads = " ".join(f"#{i}" for i in node.inputs if i >= 0)
+                shape = "×".join(map(str, tensor.shape_signature)) or "scalar"
+                fused = "" if node.activation == "NONE" else node.activation
+                rows.add_row(node.name, reads, f"#{t}", tensor.dtype, shape, f"{tensor.nbytes:,}", _grid(tensor), fused)
+        console.print(rows)
+
+
+def _describe(tensor: Tensor) -> str:
+    shape = "×".join(map(str, tensor.shape_signature)) or "scalar"
+    return f"{tensor.name or '(no name)'}  {tensor.dtype} {shape}  {_grid(tensor)}".rstrip()
+
+
+def _grid(tensor: Tensor) -> str:
+    q = tensor.quantization
+    if q is None:
+        return ""
+    if q.per_channel:
+        return f"{q.scale.size} scales along axis {q.axis}"
+    return f"scale {q.scale[0]:.6g} zero_point {q.zero_point[0]}"
+
+
+def recording(console: Console, document: dict[str, Any]) -> None:
+    certificate = document["certificate"]
+    console.print(
+        f"recorded {document['tensors']} tensors × {document['samples']} samples in {document['passes']} pass(es), "
+        f"{document['bytes']:,} bytes, {document['runtime']} {document['kernels']} kernels on {document['machine']} "
+        f"-> {document['recording']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"inputs: {document['inputs']}", highlight=False, soft_wrap=True)
+    console.print(certificate_line(certificate), highlight=False, soft_wrap=True)
+    for left_out in document["untappable"]:
+        console.print(f"not tapped: {left_out['tensor']}: {left_out['reason']}", highlight=False, markup=False)
+
+
+def certificate_line(certificate: dict[str, Any]) -> str:
+    return (
+        f"{verdict(certificate['good'])} certificate: the tapped runs' outputs have the untouched model's bits on "
+        f"{certificate['samples']} samples: {_yes(certificate['outputs_equal'])}; repeated runs agree: "
+        f"{_yes(certificate['deterministic'] and certificate['shared_equal'])}"
+    )
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"
+
+
+def comparison(console: Console, result: Comparison) -> None:
+    """Worst layers first, ranked by the error each injects."""
+    metric = "lsb_max" if any(r.value("isolated", "lsb_max") is not None for r in result.rows) else "max_abs_over_range"
+    ranked = result.worst("isolated", metric) or result.worst("cumulative", metric) or result.rows
+    rows = table("", "layer", "operator", ">isolated", ">differ", ">cumulative", ">SQNR dB")
+    for row in ranked[:SHOWN]:
+        rows.add_row(
+            verdict(all(row.passed.values())),
+            row.node,
+            row.op,
+            _error(row, "isolated"),
+            _share(row.value("isolated", "lsb_differ")),
+            _error(row, "cumulative"),
+            _number(row.value("cumulative", "sqnr_db")),
+        )
+    console.print(rows)
+    if len(ranked) > SHOWN:
+        console.print(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
+    good = sum(all(r.passed.values()) for r in result.rows)
+    fault = result.first_fault.node if result.first_fault else "none"
+    console.print(
+        f"{verdict(result.passed)} {result.candidate}: {good} of {len(result.rows)} layer outputs within the "
+        f"thresholds on {result.samples} samples; first fault: {fault}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _error(row: Row, mode: Any) -> str:
+    lsb = row.value(mode, "lsb_max")
+    if lsb is not None:
+        return f"{lsb:g} LSB"
+    relative = row.value(mode, "max_abs_over_range")
+    return "" if relative is None else f"{relative:.1e} of range"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"
+
+
+def export(console: Console, output: Path, patched: Patched, identical: bool) -> None:
+    if identical:
+        console.print(f"[green]wrote[/] {output}: identical to the old file, byte for byte", soft_wrap=True)
+        return
+    rows = table("layer", "constant", ">changed", ">clipped")
+    for c in patched.changes:
+        rows.add_row(c.layer, f"#{c.tensor} {_short(c.name)}", f"{c.changed:,} of {c.elements:,}", f"{c.clipped:,}")
+    console.print(rows)
+    console.print(
+        f"[green]wrote[/] {output}: {len(patched.changes)} constants changed, every other byte as it was",
+        soft_wrap=True,
+    )
+
+
+def _short(name: str) -> str:
+    """A converter's name is a list of paths: the end of its first."""
+    path = name.partition(";")[0]
+    return path if len(path) <= 32 else f"...{path[-29:]}"
+
+
+def proof(console: Console, result: Proof) -> None:
+    rows = table("", f">{result.old.name}", f">{result.new.name}")
+    for key, old in result.old.percentiles.items():
+        rows.add_row(f"latency {key[:-3]}", f"{old:.3f} ms", f"{result.new.percentiles[key]:.3f} ms")
+    rows.add_row("size", f"{result.old.size:,} bytes", f"{result.new.size:,} bytes")
+    console.print(rows)
+    for k, output in enumerate(result.comparison.outputs):
+        m = output.metrics
+        if m is not None:
+            lsb = f", at most {m.lsb_max:g} LSB apart" if m.lsb_max is not None else ""
+            console.print(f"output {k}: SQNR {m.sqnr_db:.1f} dB, cosine {m.cosine:.6f}{lsb}", highlight=False)
+    console.print(f"{verdict(result.passed)} both run on the board, with certificates; the interface is the same")
+
+
+def checks(console: Console, found: Sequence[Check]) -> None:
+    rows = table("", "check", "found")
+    for check in found:
+        rows.add_row(verdict(check.ok), check.name, check.detail)
+    console.print(rows)
+
+
+def trip(console: Console, result: Trip) -> None:
+    certificate = result.recording.manifest.certificate
+    if certificate is not None:
+        console.print(certificate_line(certificate.to_json()), highlight=False, soft_wrap=True)
+    comparison(console, result.primary)
+    same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changes)} changes"
+    console.print(f"[green]wrote[/] {result.folder / result.proof.new.name}: {same}", highlight=False, soft_wrap=True)
+    proof(console, result.proof)
+    console.print(f"[green]wrote[/] {result.report}", highlight=False, soft_wrap=True)

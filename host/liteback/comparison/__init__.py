@@ -1,0 +1,1 @@
+"""A candidate against a recording: metrics, verdicts, gates."""

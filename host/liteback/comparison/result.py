@@ -1,0 +1,202 @@
+"""The result of a comparison: one row per node output, the graph's outputs, and where the fault begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..errors import UsageError
+from ..ir import Graph, Tensor
+from .metrics import METRICS, Metrics, badness, json_number
+
+Mode = Literal["cumulative", "isolated"]
+MODES: tuple[Mode, ...] = ("cumulative", "isolated")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a tensor passes. NaN never does.
+
+    Isolated, the candidate computes one layer from the device's own inputs, so only that layer's arithmetic
+    differs: two kernel sets differ by one code at most (measured on convolutions, pooling and additions of
+    five networks), two float kernels by some 2e-6 of the range. Cumulative, such differences add up and are
+    amplified: whole quantized networks drift by tens of codes between correct kernel sets, so what is asked
+    is that the signal stands 30 dB (a factor of 1000 in power) above the drift, or that the drift is one
+    code, since SQNR means little where there is almost no signal. A float tensor that is computed from
+    quantized ones carries their drift, so cumulatively it is asked what they are asked.
+    """
+
+    float_isolated: float = 1e-5  # max_abs_over_range
+    float_cumulative: float = 1e-4  # max_abs_over_range
+    lsb_isolated: float = 1  # lsb_max
+    lsb_cumulative: float = 1  # lsb_max, or:
+    sqnr_cumulative: float = 30.0  # sqnr_db, of quantized tensors and of what is computed from them
+    integer_isolated: float = 0.0  # differ; indices and booleans are right or wrong
+    integer_cumulative: float = 0.01  # differ; an argmax may flip where two values are as good as equal
+
+    def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool) -> bool:
+        """drifts: the tensor is quantized, or computed from one that is."""
+        isolated = mode == "isolated"
+        if metrics.lsb_max is not None:
+            close = metrics.lsb_max <= (self.lsb_isolated if isolated else self.lsb_cumulative)
+        elif tensor.dtype.startswith(("float", "complex")):
+            close = metrics.max_abs_over_range <= (self.float_isolated if isolated else self.float_cumulative)
+        else:
+            return metrics.differ <= (self.integer_isolated if isolated else self.integer_cumulative)
+        return close or (drifts and not isolated and metrics.sqnr_db >= self.sqnr_cumulative)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output of one node. `cumulative`, `isolated`: None where the candidate does not show the tensor.
+
+    passed: mode -> verdict. note: why a tensor could not be measured; it has then failed.
+    """
+
+    index: int
+    node: str
+    op: str
+    tensor: Tensor
+    cumulative: Metrics | None
+    isolated: Metrics | None
+    passed: Mapping[Mode, bool]
+    note: str = ""
+
+    def metrics(self, mode: Mode) -> Metrics | None:
+        return self.cumulative if mode == "cumulative" else self.isolated
+
+    def value(self, mode: Mode, metric: str) -> float | None:
+        metrics = self.metrics(mode)
+        value = getattr(metrics, metric) if metrics else None
+        return None if value is None else float(value)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "index": self.index,
+            "node": self.node,
+            "op": self.op,
+            **_tensor_json(self.tensor),
+            **{mode: m.to_json() if (m := self.metrics(mode)) else {} for mode in MODES},
+            "passed": dict(self.passed),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the graph, cumulative. Without metrics it could not be measured: see `note`."""
+
+    tensor: Tensor
+    metrics: Metrics | None
+    passed: bool
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        metrics = self.metrics.to_json() if self.metrics else {}
+        return {**_tensor_json(self.tensor), **metrics, "passed": self.passed, "note": self.note}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A tensor the device recorded and the candidate has no value for."""
+
+    node: str
+    tensor: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against a recording. Rows stand in the graph's order of execution."""
+
+    candidate: str
+    numerics: str
+    model_sha256: str
+    samples: int
+    thresholds: Thresholds
+    rows: tuple[Row, ...]
+    outputs: tuple[Output, ...]
+    missing: tuple[Missing, ...]
+    first_fault: Row | None
+
+    @property
+    def isolated_faults(self) -> tuple[Row, ...]:
+        """Nodes whose own arithmetic is at fault, whatever came before them."""
+        return tuple(row for row in self.rows if row.passed.get("isolated") is False)
+
+    @property
+    def passed(self) -> bool:
+        return all(all(row.passed.values()) for row in self.rows) and all(o.passed for o in self.outputs)
+
+    def worst(self, mode: Mode = "isolated", key: str = "sqnr_db") -> tuple[Row, ...]:
+        """The rows that have the metric, worst first. By default: ranked by the error each layer injects.
+
+        Raises: UsageError for a metric that does not exist.
+        """
+        if key not in METRICS:
+            raise UsageError(f"Rows are ranked by one of {', '.join(METRICS)}. Received: {key!r}.")
+        valued = [(value, row) for row in self.rows if (value := row.value(mode, key)) is not None]
+        return tuple(row for _, row in sorted(valued, key=lambda pair: badness(key, pair[0]), reverse=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON's own types; non-finite numbers as strings, see `Metrics.to_json`."""
+        fault = self.first_fault
+        return {
+            "candidate": self.candidate,
+            "numerics": self.numerics,
+            "model_sha256": self.model_sha256,
+            "samples": self.samples,
+            "passed": self.passed,
+            "layers": [row.to_json() for row in self.rows],
+            "outputs": [output.to_json() for output in self.outputs],
+            "first_fault": fault and {"node": fault.node, "op": fault.op, **_tensor_json(fault.tensor)},
+            "isolated_faults": [row.node for row in self.isolated_faults],
+            "missing": [asdict(missing) for missing in self.missing],
+            "thresholds": {name: json_number(value) for name, value in asdict(self.thresholds).items()},
+        }
+
+    def to_pandas(self) -> Any:
+        """A DataFrame, one row per node output, metrics in columns such as `isolated.lsb_max`.
+
+        Raises: UsageError when pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise UsageError("A DataFrame needs pandas, which is not here. `pip install pandas`.") from None
+        return pandas.DataFrame([_flat(row) for row in self.rows])
+
+
+def first_fault(graph: Graph, rows: Sequence[Row], mode: Mode = "cumulative") -> Row | None:
+    """The first node, in order of execution, that fails while every one of its inputs passes.
+
+    An input that was not measured counts as its producer's inputs do; the graph's inputs and constants pass.
+    """
+    verdicts = {row.tensor.index: row.passed[mode] for row in rows if mode in row.passed}
+    row_of = {row.tensor.index: row for row in rows}
+    healthy: dict[int, bool] = {}
+    for node in graph.nodes:
+        inputs_pass = all(healthy.get(t, True) for t in node.inputs)
+        for t in node.outputs:
+            healthy[t] = verdicts.get(t, inputs_pass)
+            if inputs_pass and not healthy[t]:
+                return row_of[t]
+    return None
+
+
+def _tensor_json(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "tensor": tensor.name,
+        "tensor_index": tensor.index,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+    }
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat = {name: value for name, value in row.to_json().items() if not isinstance(value, dict)}
+    for mode in MODES:
+        flat[f"{mode}.passed"] = row.passed.get(mode)
+        flat.update({f"{mode}.{metric}": row.value(mode, metric) for metric in METRICS})
+    return flat

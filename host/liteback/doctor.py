@@ -1,0 +1,69 @@
+"""Is everything here that liteback needs, on the workstation and on the board?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from .errors import AgentIncompatible, LitebackError
+
+_HOST_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "grpcio", "protobuf", "numpy", "safetensors")
+_RAM_LOW = 200 << 20  # bytes; below that even a small model's capture is cut into many passes
+_DISK_LOW = 100 << 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. detail: what was found; where it is wrong, how to mend it."""
+
+    name: str
+    ok: bool
+    detail: str
+    exit_code: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "ok": self.ok, "detail": self.detail}
+
+
+def diagnose(target: str = "local") -> list[Check]:
+    """Every check in the order in which a person would make them; a board that cannot be reached ends the list."""
+    return [*_workstation(), *_board(target)]
+
+
+def _workstation() -> Iterator[Check]:
+    running = sys.version.split()[0]
+    yield Check("python", sys.version_info >= (3, 10), f"{running}; the host needs 3.10 to 3.13")
+    for package in _HOST_PACKAGES:
+        try:
+            yield Check(package, True, version(package))
+        except PackageNotFoundError:
+            yield Check(package, False, "not installed: pip install 'liteback[host]'", AgentIncompatible.exit_code)
+
+
+def _board(target: str) -> Iterator[Check]:
+    from .session.board import connect
+
+    try:
+        board = connect(target)
+    except LitebackError as error:
+        yield Check("connection", False, str(error), error.exit_code)
+        return
+    with board:
+        info = board.info
+        yield Check("connection", True, f"agent {info.agent_version}, protocol {info.protocol}, on {target}")
+        name = info.board or info.hostname
+        yield Check("board", True, f"{name}, {info.os}, {info.machine} ({info.bits} bit), python {info.python}")
+        runtimes = ", ".join(f"{r.name} {r.version}" for r in info.runtimes)
+        missing = "no TensorFlow Lite runtime: pip install 'liteback[agent]' in the agent's environment"
+        yield Check("runtime", bool(info.runtimes), runtimes or missing, AgentIncompatible.exit_code)
+        yield Check("memory", info.ram_available_bytes > _RAM_LOW, f"{info.ram_available_bytes >> 20} MiB free")
+        yield Check("disk", info.disk_free_bytes > _DISK_LOW, f"{info.disk_free_bytes >> 20} MiB free for models")
+        if info.temperature_c:
+            hot = "" if info.temperature_c < 80 else ": it throttles; timings are not to be trusted. Cool it"
+            yield Check("temperature", not hot, f"{info.temperature_c:.0f} °C{hot}")
+        if info.throttled:
+            fine = info.throttled.endswith("0x0")
+            yield Check("throttling", fine, info.throttled + ("" if fine else ": check the power supply"))

@@ -1,0 +1,89 @@
+"""What an emission is: a Keras model, and its correspondence with the file it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+
+from ..ir import Graph
+from .exact_layer import ExactLayer
+from .fake_quant import FakeQuant
+from .hybrid import DynamicQuant
+from .weight import Weight
+
+Numerics = Literal["float", "fakequant", "exact"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """Where a tensor of the file is found in the model: an operation, which of its calls, which of its outputs."""
+
+    operation: str
+    call: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A variable of the model and the constant of the file it came from.
+
+    layer: its name; inside a layer that holds models, the way there: `while_004/body/dense_001`.
+    """
+
+    layer: str
+    position: int  # in layer.weights
+    weight: Weight
+    graph: int = 0  # the subgraph whose constant it is
+
+
+@dataclass(frozen=True)
+class Emission:
+    """A Keras model and its correspondence with the file."""
+
+    model: Any  # keras.Model
+    graph: Graph
+    numerics: str
+    values: Mapping[int, Value]  # tensor index -> place
+    bindings: tuple[Binding, ...]
+
+    @property
+    def keras_ops(self) -> tuple[str, ...]:
+        """The operations that are no layers: the .h5 format cannot hold them."""
+        return tuple(op.name for op in operations(self.model) if not isinstance(op, keras.Layer))
+
+    @property
+    def own_layers(self) -> tuple[str, ...]:
+        """The layers that stock Keras does not have: to load them, liteback must be installed."""
+        return tuple(op.name for op in operations(self.model) if type(op).__module__.startswith("liteback."))
+
+
+def operations(model: Any) -> Iterator[Any]:
+    """All operations of a model, those of the models inside its layers included."""
+    for operation in model.operations:
+        yield operation
+        for attribute in getattr(operation, "held_models", ()):
+            yield from operations(getattr(operation, attribute))
+
+
+def numerics_of(model: Any) -> Numerics:
+    """The numerics that a reconstructed model was built in."""
+    if any(isinstance(op, ExactLayer) for op in operations(model)):
+        return "exact"
+    rounds = (isinstance(op, (FakeQuant, DynamicQuant)) or getattr(op, "hybrid", None) for op in operations(model))
+    return "fakequant" if any(rounds) else "float"
+
+
+def layer_at(model: Any, path: str) -> Any:
+    """The layer that a `Binding` names.
+
+    Raises:
+        ValueError: the model has no such layer.
+    """
+    name, *way = path.split("/")
+    layer = model.get_layer(name)
+    for attribute, inner in zip(way[::2], way[1::2], strict=True):
+        layer = getattr(layer, attribute).get_layer(inner)
+    return layer

@@ -1,0 +1,47 @@
+"""What the schema has and liteback does not, each with its reason. Supported and declared together are the schema."""
+
+from __future__ import annotations
+
+from ai_edge_litert import schema_py_generated as schema
+
+NOT_YET = "liteback has no emitter for it yet"
+NO_KERNEL = "the runtime has no kernel for it: a mark of the schema, not an operator of files"
+STABLEHLO = "a StableHLO operator: converters use them on the way to a file, not in it"
+
+# Custom operators whose arithmetic liteback knows, by name.
+CUSTOM_OPS = frozenset(
+    f"CUSTOM:{name}"
+    for name in (
+        "Convolution2DTransposeBias",
+        "MaxPoolingWithArgmax2D",
+        "MaxUnpooling2D",
+        "PosenetDecoderOp",
+        "SignalDelay",
+        "SignalEnergy",
+        "SignalFftAutoScale",
+        "SignalFilterBank",
+        "SignalFilterBankLog",
+        "SignalFilterBankSpectralSubtraction",
+        "SignalFilterBankSquareRoot",
+        "SignalFramer",
+        "SignalIrfft",
+        "SignalOverlapAdd",
+        "SignalPCAN",
+        "SignalRfft",
+        "SignalStacker",
+        "SignalWindow",
+        "TFLite_Detection_PostProcess",
+    )
+)
+
+GAPS: dict[str, str] = {
+    "CONCAT_EMBEDDINGS": NO_KERNEL,
+    "DELEGATE": NO_KERNEL,
+    "PLACEHOLDER_FOR_GREATER_OP_CODES": NO_KERNEL,
+    "CUSTOM": "custom operators are supported by name",
+    **{
+        op: STABLEHLO
+        for op in vars(schema.BuiltinOperator)
+        if op.startswith("STABLEHLO_") and op != "STABLEHLO_COMPOSITE"
+    },
+}

@@ -1,0 +1,63 @@
+"""docs/ops.md, generated from the registry: `python -m liteback.emit.listing > docs/ops.md` (`make docs`)."""
+
+from __future__ import annotations
+
+import sys
+
+from . import ops  # noqa: F401  (fills the registry)
+from .gaps import GAPS, STABLEHLO
+from .registry import EMITTERS, KERNELS, Emitter, supported_ops
+
+# Their emitters return stock layers where they can, and else layers of liteback that are no OpLayer.
+WITH_OWN_LAYERS = frozenset(
+    {"IF", "WHILE", "ASSIGN_VARIABLE", "READ_VARIABLE", "HASHTABLE_FIND", "SVDF", "LSTM", "RNN"}
+    | {f"{way}_SEQUENCE_{cell}" for way in ("UNIDIRECTIONAL", "BIDIRECTIONAL") for cell in ("LSTM", "RNN")}
+)
+
+HEAD = """# Operators
+
+Generated from the registry by `make docs`; a test keeps it fresh.
+
+- **stock**: a stock Keras layer or `keras.ops`. The saved model loads where liteback is not installed.
+- **stock or own**: stock where Keras has an equal for the operator's arguments, else as below.
+- **own**: a registered layer of liteback (`OpLayer` or a layer of its own) that computes the operator with TensorFlow.
+  A SavedModel of it loads with plain TensorFlow all the same.
+
+Every supported operator has `float` and `fakequant` numerics; `fakequant` rounds its results to the device's grid where
+the file has one.
+
+| operator | how | what it computes |
+|---|---|---|
+"""
+
+
+def markdown() -> str:
+    """The page."""
+    known = sorted(op for op in supported_ops() if op != "CONSTANT")
+    rows = [f"| `{op}` | {_how(op)} | {_what(op)} |" for op in known]
+    gaps = [f"| `{op}` | {reason} |" for op, reason in GAPS.items() if reason != STABLEHLO and op != "CUSTOM"]
+    stable = sum(reason == STABLEHLO for reason in GAPS.values())
+    tail = """
+## Not supported
+
+| operator | why |
+|---|---|
+"""
+    end = f"\nAnd {stable} `STABLEHLO_` operators: converters use them on the way to a file, not in it.\n"
+    return HEAD + "\n".join(rows) + "\n" + tail + "\n".join(gaps) + "\n" + end
+
+
+def _how(op: str) -> str:
+    if op in EMITTERS and (op in KERNELS or op in WITH_OWN_LAYERS):
+        return "stock or own"
+    return "stock" if op in EMITTERS else "own"
+
+
+def _what(op: str) -> str:
+    emitter: Emitter = EMITTERS.get(op) or KERNELS[op]
+    first = (emitter.fn.__doc__ or "").strip().partition("\n")[0]
+    return first.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

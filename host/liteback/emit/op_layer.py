@@ -1,0 +1,173 @@
+"""A layer for the operators that stock Keras has no equal of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from .registry import KERNELS
+from .weight import Weight
+
+TENSOR, ABSENT = "tensor", "absent"
+LARGE = 64  # elements; a constant beyond that is kept with the weights, not in the configuration
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What the file says of a result, as far as a kernel may ask (`out`)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class ConstantsLayer(keras.layers.Layer):
+    """An operator some of whose inputs are constants of the file.
+
+    arguments: for each input of the operator `tensor`, `absent`, {"value": ..., "dtype": ...} for a small constant, or
+    {"weight": shape, "dtype": ..., "trainable": ...}.
+    """
+
+    def __init__(self, arguments: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # float64 stays float64
+        self.arguments = list(arguments)
+        for position, argument in enumerate(self.arguments):
+            if isinstance(argument, dict) and "weight" in argument:
+                self._add_constant(position, argument)
+
+    def assign(self, inputs: Sequence[Any]) -> None:
+        """Put the operator's constants into the variables that hold them."""
+        for position, value in enumerate(inputs):
+            if self.constant(position) is not None:
+                self.constant(position).assign(np.asarray(value))
+
+    def _add_constant(self, position: int, argument: dict[str, Any]) -> None:
+        variable = self.add_weight(
+            shape=argument["weight"],
+            dtype=argument["dtype"],
+            initializer="zeros",
+            trainable=argument["trainable"],
+            name=f"input_{position}",
+        )
+        setattr(self, f"input_{position}", variable)
+
+    def constant(self, position: int) -> Any:
+        """The variable that holds an input of the operator, or None."""
+        return getattr(self, f"input_{position}", None)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        # Keras takes a product with a constant for sparse (ops.multiply of an array), which kernels are not.
+        return super().compute_output_spec(
+            [keras.KerasTensor(t.shape, t.dtype) for t in inputs]
+            if isinstance(inputs, (list, tuple))
+            else keras.KerasTensor(inputs.shape, inputs.dtype)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "arguments": self.arguments}
+
+
+@keras.saving.register_keras_serializable(package="liteback")
+class OpLayer(ConstantsLayer):
+    """One operator of TensorFlow Lite, computed by the TensorFlow function registered for it.
+
+    op: the schema's name. options: the schema's options. arguments: see `ConstantsLayer`. outputs: shape and dtype of
+    each result in the file.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        options: dict[str, Any],
+        arguments: Sequence[Any],
+        outputs: Sequence[Sequence[Any]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(arguments, **kwargs)
+        self.op, self.options, self.outputs = op, dict(options), [list(o) for o in outputs]
+
+    @classmethod
+    def of(cls, op: str, options: dict[str, Any], inputs: Sequence[Any], outputs: Sequence[Any], name: str) -> OpLayer:
+        """The layer of a node. inputs: KerasTensors, Weights, numpy arrays or None; outputs: tensors of the IR."""
+        layer = cls(
+            op,
+            {k: _storable(v) for k, v in options.items() if k in KERNELS[op].keywords},
+            [describe(value) for value in inputs],
+            [(list(t.shape), t.dtype) for t in outputs],
+            name=name,
+        )
+        layer.assign(inputs)
+        return layer
+
+    def call(self, inputs: Any) -> Any:
+        tensors = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
+        values = [self._value(i, argument, tensors) for i, argument in enumerate(self.arguments)]
+        kernel = KERNELS[self.op]
+        options = {name: _option(value) for name, value in self.options.items()}
+        specs = [OutputSpec(tuple(shape), dtype) for shape, dtype in self.outputs]
+        if "out" in kernel.keywords:
+            options["out"] = specs[0] if len(specs) == 1 else specs
+        results = kernel.fn(*values, **options)
+        for result, spec in zip(results if isinstance(results, (list, tuple)) else [results], specs, strict=True):
+            if result.shape.rank is None:  # Keras must know it; TensorFlow cannot tell, but the file can
+                result.set_shape([None] * len(spec.shape))
+        return results
+
+    def _value(self, position: int, argument: Any, tensors: Any) -> Any:
+        if argument == TENSOR:
+            return next(tensors)
+        if argument == ABSENT:
+            return None
+        if "weight" in argument:
+            return tf.convert_to_tensor(self.constant(position))
+        return array_of(argument)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "op": self.op, "options": self.options, "outputs": self.outputs}
+
+
+def describe(value: Any) -> Any:
+    """How an input of the operator is written into the configuration."""
+    if value is None:
+        return ABSENT
+    if isinstance(value, Weight):
+        return {"weight": list(value.shape), "dtype": str(value.dtype), "trainable": True}
+    if not isinstance(value, np.ndarray):
+        return TENSOR
+    if value.size > LARGE and value.dtype.kind in "fiu":
+        return {"weight": list(value.shape), "dtype": str(value.dtype), "trainable": False}
+    if value.dtype == object:
+        return {
+            "value": [v.decode("latin-1") for v in value.ravel()],
+            "dtype": "string",
+            "shape": list(value.shape),
+        }
+    if value.dtype.kind == "c":
+        parts = np.stack([value.real, value.imag]).astype(np.float64)
+        return {"value": parts.tolist(), "dtype": str(value.dtype), "shape": list(value.shape)}
+    return {"value": value.tolist(), "dtype": str(value.dtype), "shape": list(value.shape)}
+
+
+def array_of(argument: dict[str, Any]) -> NDArray[Any]:
+    if argument["dtype"] == "string":
+        return np.array([v.encode("latin-1") for v in argument["value"]], object).reshape(argument["shape"])
+    if argument["dtype"].startswith("complex"):
+        real, imaginary = np.array(argument["value"], np.float64)
+        return np.asarray(real + 1j * imaginary, argument["dtype"]).reshape(argument["shape"])
+    return np.array(argument["value"], argument["dtype"]).reshape(argument["shape"])
+
+
+def _storable(value: Any) -> Any:
+    return {"hex": value.hex()} if isinstance(value, bytes) else value
+
+
+def _option(value: Any) -> Any:
+    """JSON has lists and texts only; the schema's vectors are tuples, a custom operator's options may be bytes."""
+    if isinstance(value, dict):
+        return bytes.fromhex(value["hex"])
+    return tuple(value) if isinstance(value, list) else value

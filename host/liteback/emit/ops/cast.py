@@ -1,0 +1,41 @@
+"""Between types; the parts of a complex number."""
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from ..registry import computes, emits
+
+
+@emits("CAST")
+def cast(x, *, context, out):
+    """x in the type of the result: to an integer towards zero, to bool x != 0, from complex the real part.
+
+    Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0).
+    """
+    if context.sources[0].is_quantized:
+        scale, zero_point = context.sources[0].quantization.along(len(x.shape))
+        x = ops.add(ops.round(ops.divide(x, scale)), zero_point.astype(np.float32))
+    y = ops.cast(x, out.dtype)
+    if not out.is_quantized:
+        return y
+    scale, zero_point = out.quantization.along(len(x.shape))
+    return ops.multiply(ops.subtract(ops.cast(y, "float32"), zero_point.astype(np.float32)), scale)
+
+
+@computes("BITCAST")
+def bitcast(x, *, out):
+    """The same bytes as another type; the last axis makes up for a type of another size."""
+    return tf.bitcast(x, out.dtype)
+
+
+def _part(fn):
+    def emitter(x, *, out):
+        """complex -> float, the same shape."""
+        return ops.cast(fn(x), out.dtype)  # Keras takes the part of a complex number to be complex
+
+    return emitter
+
+
+for _op, _fn in {"REAL": ops.real, "IMAG": ops.imag, "COMPLEX_ABS": ops.absolute}.items():
+    emits(_op)(_part(_fn))

@@ -1,0 +1,11 @@
+"""Constants that are results."""
+
+import tensorflow as tf
+
+from ..registry import computes
+
+
+@computes("CONSTANT")
+def constant(x, value):
+    """value, whatever x is. Not an operator of the schema: a graph may name a constant as its output."""
+    return tf.identity(tf.convert_to_tensor(value))

@@ -1,0 +1,33 @@
+"""Subgraphs: branches, loops, calls."""
+
+from ..registry import emits
+
+
+@emits("IF")
+def if_(condition, *values, then_subgraph_index, else_subgraph_index, subgraphs):
+    """One of two subgraphs, run on `values`."""
+    return subgraphs.choose(condition, values, then_subgraph_index, else_subgraph_index)
+
+
+@emits("WHILE")
+def while_(*values, cond_subgraph_index, body_subgraph_index, subgraphs):
+    """The body, run on its own results for as long as the condition holds."""
+    return subgraphs.loop(values, cond_subgraph_index, body_subgraph_index)
+
+
+@emits("CALL")
+def call(*values, subgraph, subgraphs):
+    """A subgraph, run on `values`."""
+    return subgraphs.inline(subgraph, values)
+
+
+@emits("STABLEHLO_COMPOSITE")
+def composite(*values, decomposition_subgraph_index, subgraphs):
+    """The subgraph that says what the composite computes."""
+    return subgraphs.inline(decomposition_subgraph_index, values)
+
+
+@emits("CALL_ONCE")
+def call_once():
+    """Nothing: what the subgraph assigns are the variables' initial values."""
+    return ()

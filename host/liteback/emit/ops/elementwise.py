@@ -1,0 +1,121 @@
+"""Two tensors element by element, with broadcasting; comparison, logic and choice."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from ..names import is_symbolic
+from ..registry import Layer, computes, emits
+from .common import dtype_of, truncated_divide
+
+
+def _mergeable(values):
+    """Keras' merging layers broadcast by other rules than numpy, and say that they give floats, whatever they take."""
+    if len(values) < 2 or not all(map(is_symbolic, values)):
+        return False
+    shapes = {tuple(v.shape) for v in values}
+    return len(shapes) == 1 and shapes != {()} and {dtype_of(v) for v in values} == {"float32"}
+
+
+def _merge(fn, layer):
+    def emitter(x, y):
+        """x, y of shapes that broadcast -> the broadcast shape."""
+        return Layer(layer, [x, y]) if _mergeable([x, y]) else fn(x, y)
+
+    return emitter
+
+
+for _op, _fn, _layer in (
+    ("ADD", ops.add, layers.Add),
+    ("SUB", ops.subtract, layers.Subtract),
+    ("MUL", ops.multiply, layers.Multiply),
+    ("MAXIMUM", ops.maximum, layers.Maximum),
+    ("MINIMUM", ops.minimum, layers.Minimum),
+):
+    emits(_op)(_merge(_fn, _layer))
+
+for _op, _fn in {
+    "ATAN2": ops.arctan2,
+    "BITWISE_XOR": ops.bitwise_xor,
+    "FLOOR_DIV": ops.floor_divide,
+    "FLOOR_MOD": ops.mod,
+    "LOGICAL_AND": ops.logical_and,
+    "LOGICAL_OR": ops.logical_or,
+    "POW": ops.power,
+}.items():
+    emits(_op)(_fn)
+
+
+@emits("DIV")
+def div(x, y):
+    """x / y; of integers the quotient rounded towards zero, as in C++."""
+    return truncated_divide(x, y) if "int" in dtype_of(x) else ops.divide(x, y)
+
+
+@emits("SQUARED_DIFFERENCE")
+def squared_difference(x, y):
+    """(x - y)²."""
+    return ops.square(ops.subtract(x, y))
+
+
+@emits("RIGHT_SHIFT")
+def right_shift(x, y):
+    """x >> y, the sign kept; y is clamped to the bits of its type (right_shift.cc, v2.14.0)."""
+    bits = 8 * tf.as_dtype(dtype_of(y)).size
+    return ops.bitwise_right_shift(x, ops.clip(y, 0, bits - 1))
+
+
+@emits("ADD_N")
+def add_n(*values):
+    """The sum of tensors of one shape."""
+    return Layer(layers.Add, list(values)) if _mergeable(values) else functools.reduce(ops.add, values)
+
+
+def _compared(x, source):
+    """What the kernel compares: 8-bit codes as whole 256ths of their real value, 16-bit codes as they are.
+
+    Source: ComparisonQuantized in kernels/comparisons.cc (v2.14.0).
+    """
+    if not source.is_quantized or source.dtype not in ("int8", "uint8", "int16"):
+        return x
+    scaled = ops.multiply(x, 1 / source.quantization.scale[0] if source.dtype == "int16" else np.float32(256))
+    return ops.multiply(ops.sign(scaled), ops.floor(ops.add(ops.absolute(scaled), 0.5)))  # halves away from zero
+
+
+def _comparison(fn, string_fn):
+    def emitter(x, y, *, context):
+        """x, y of one type and of shapes that broadcast -> bool."""
+        if dtype_of(x) == "string":
+            return NotImplemented
+        if context.numerics == "fakequant":
+            x, y = _compared(x, context.sources[0]), _compared(y, context.sources[1])
+        return fn(x, y)
+
+    if string_fn is not None:
+        computes(string_fn[0])(string_fn[1])
+    return emitter
+
+
+for _op, _fn, _kernel in (
+    ("EQUAL", ops.equal, tf.equal),
+    ("NOT_EQUAL", ops.not_equal, tf.not_equal),
+    ("GREATER", ops.greater, None),
+    ("GREATER_EQUAL", ops.greater_equal, None),
+    ("LESS", ops.less, None),
+    ("LESS_EQUAL", ops.less_equal, None),
+):
+    emits(_op)(_comparison(_fn, _kernel and (_op, _kernel)))
+
+
+@emits("SELECT")
+def select(condition, x, y):
+    """x where condition, else y; a vector chooses along the first axis."""
+    rank = len(x.shape)
+    if len(condition.shape) == 1 and rank > 1:
+        condition = ops.reshape(condition, (-1, *[1] * (rank - 1)))
+    return ops.where(condition, x, y)
+
+
+emits("SELECT_V2")(ops.where)

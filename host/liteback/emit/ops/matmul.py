@@ -1,0 +1,50 @@
+"""Matrix products."""
+
+import tensorflow as tf
+from keras import layers, ops
+
+from ..registry import Layer, computes, emits
+from ..weight import Weight, plain
+
+
+@emits("FULLY_CONNECTED", weights=["w", "b"])
+def fully_connected(x, w, b=None, *, keep_num_dims, weights_format):
+    """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims."""
+    if weights_format != "DEFAULT":
+        raise NotImplementedError(f"its weights are stored as {weights_format}, a layout for one kind of kernel")
+    units, depth = w.shape
+    if not keep_num_dims and len(x.shape) != 2:
+        x = layers.Flatten()(x) if len(x.shape) > 1 and _per_sample(x) == depth else ops.reshape(x, (-1, depth))
+    if not isinstance(w, Weight):
+        y = ops.matmul(x, ops.transpose(w))
+        return y if b is None else ops.add(y, plain(b))
+    return Layer(layers.Dense, x, [w.transpose(1, 0), b], {"units": units, "use_bias": b is not None})
+
+
+def _per_sample(x):
+    """How many elements one sample holds, or None where that may vary."""
+    size = 1
+    for extent in x.shape[1:]:
+        size = None if size is None or extent is None else size * extent
+    return size
+
+
+@emits("BATCH_MATMUL", weights=["y"])
+def batch_matmul(x, y, *, adj_x, adj_y):
+    """x (...,M,K), y (...,K,N) -> (...,M,N), with x or y transposed before (adj_x, adj_y); the rest broadcasts."""
+    if adj_x:
+        x = ops.swapaxes(x, -1, -2)
+    if not isinstance(y, Weight):
+        return ops.matmul(x, ops.swapaxes(y, -1, -2) if adj_y else y)
+    if len(y.shape) > len(x.shape) or any(d != 1 for d in y.shape[:-2]):
+        return NotImplemented  # a kernel for each element of the batch
+    y = y.reshape(*y.shape[-2:])
+    if adj_y:
+        y = y.transpose(1, 0)
+    return Layer(layers.Dense, x, [y], {"units": y.shape[-1], "use_bias": False})
+
+
+@computes("BATCH_MATMUL", weights=["x", "y"])
+def batch_matmul_kernel(x, y, *, adj_x, adj_y):
+    """The same where an operand is a variable."""
+    return tf.matmul(x, y, transpose_a=adj_x, transpose_b=adj_y)

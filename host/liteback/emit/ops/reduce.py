@@ -1,0 +1,139 @@
+"""Reductions over axes, running sums, and which element is the largest."""
+
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from ..registry import Layer, computes, emits
+from .common import axes_of, dtype_of, truncated_divide
+
+
+def _reduction(fn):
+    def emitter(x, axis, *, keep_dims):
+        """x without the axes in `axis`, or with extent 1 there; the type stays."""
+        axes = axes_of(axis, len(x.shape))
+        if not axes:
+            return x
+        y = fn(x, axis=axes, keepdims=bool(keep_dims))
+        return y if dtype_of(y) == dtype_of(x) else ops.cast(y, dtype_of(x))
+
+    return emitter
+
+
+def _reduction_kernel(fn):
+    def kernel(x, axis, *, keep_dims):
+        """The same over axes that are computed."""
+        return _ranked(fn(x, axis, keepdims=bool(keep_dims)), x, axis)
+
+    return kernel
+
+
+def _ranked(y, x, axis):
+    """Tell Keras the rank of a result whose axes are not known before it runs: no axis is named twice."""
+    if y.shape.rank is None and None not in axis.shape:
+        y.set_shape([None] * (x.shape.rank - axis.shape.num_elements()))
+    return y
+
+
+def _extreme(fn, limit):
+    def reduction(x, axis, keepdims):
+        """Of nothing, the kernel gives the type's own limit (reduce.cc, v2.14.0)."""
+        kind = np.finfo if "float" in dtype_of(x) else np.iinfo
+        initial = getattr(kind(dtype_of(x)), limit) if 0 in x.shape else None
+        return fn(x, axis=axis, keepdims=keepdims, initial=initial)
+
+    return reduction
+
+
+for _op, _fn, _kernel in (
+    ("SUM", ops.sum, tf.reduce_sum),
+    ("REDUCE_ALL", ops.all, tf.reduce_all),
+    ("REDUCE_ANY", ops.any, tf.reduce_any),
+    ("REDUCE_MAX", _extreme(ops.max, "min"), tf.reduce_max),
+    ("REDUCE_MIN", _extreme(ops.min, "max"), tf.reduce_min),
+    ("REDUCE_PROD", ops.prod, tf.reduce_prod),
+):
+    emits(_op, static=["axis"])(_reduction(_fn))
+    computes(_op)(_reduction_kernel(_kernel))
+
+
+@emits("MEAN", static=["axis"])
+def mean(x, axis, *, keep_dims):
+    """The mean over `axis`; of integers rounded towards zero (reduce.cc, v2.14.0)."""
+    axes, keepdims = axes_of(axis, len(x.shape)), bool(keep_dims)
+    if not axes:
+        return x
+    if "int" in dtype_of(x):
+        total = ops.sum(ops.cast(x, "int64"), axis=axes, keepdims=keepdims)
+        count = ops.sum(ops.ones_like(x, "int64"), axis=axes, keepdims=keepdims)
+        return ops.cast(truncated_divide(total, count), dtype_of(x))
+    pooling = {(4, 1, 2): layers.GlobalAveragePooling2D, (3, 1): layers.GlobalAveragePooling1D}
+    cls = pooling.get((len(x.shape), *axes))
+    return Layer(cls, x, config={"keepdims": keepdims}) if cls else ops.mean(x, axis=axes, keepdims=keepdims)
+
+
+@computes("MEAN")
+def mean_kernel(x, axis, *, keep_dims):
+    """The same over axes that are computed."""
+    if not x.dtype.is_integer:
+        return _ranked(tf.reduce_mean(x, axis, keepdims=bool(keep_dims)), x, axis)
+    total, count = (tf.reduce_sum(tf.cast(v, tf.int64), axis, bool(keep_dims)) for v in (x, tf.ones_like(x)))
+    return _ranked(tf.cast(tf.truncatediv(total, count), x.dtype), x, axis)
+
+
+@emits("CUMSUM", static=["axis"])
+def cumsum(x, axis, *, exclusive, reverse):
+    """Running sums along an axis; exclusive: without the element itself; reverse: from the end."""
+    axis = int(np.ravel(axis)[0]) % len(x.shape)
+    y = ops.flip(x, axis) if reverse else x
+    if exclusive:
+        size = x.shape[axis]
+        if not size:
+            return NotImplemented
+        widths = [(int(i == axis), 0) for i in range(len(x.shape))]
+        y = ops.take(ops.pad(y, widths), np.arange(size), axis=axis)
+    y = ops.cumsum(y, axis=axis)
+    return ops.flip(y, axis) if reverse else y
+
+
+@computes("CUMSUM")
+def cumsum_kernel(x, axis, *, exclusive, reverse):
+    """The same along an axis that is computed or of an unknown extent."""
+    return tf.cumsum(x, tf.reshape(axis, ()), exclusive=bool(exclusive), reverse=bool(reverse))
+
+
+def _arg(fn):
+    def emitter(x, axis, *, out):
+        """Where along `axis` the first largest (smallest) element stands."""
+        x = ops.cast(x, "int32") if dtype_of(x) == "bool" else x
+        return ops.cast(fn(x, axis=int(np.ravel(axis)[0])), out.dtype)
+
+    return emitter
+
+
+def _arg_kernel(fn):
+    def kernel(x, axis, *, out):
+        """The same along an axis that is computed."""
+        x = tf.cast(x, tf.int32) if x.dtype == tf.bool else x
+        return fn(x, tf.reshape(axis, ()), output_type=out.dtype)
+
+    return kernel
+
+
+for _op, _fn, _kernel in (("ARG_MAX", ops.argmax, tf.argmax), ("ARG_MIN", ops.argmin, tf.argmin)):
+    emits(_op, static=["axis"])(_arg(_fn))
+    computes(_op)(_arg_kernel(_kernel))
+
+
+@emits("TOPK_V2", static=["k"])
+def top_k(x, k, *, out):
+    """The k largest of the last axis, in falling order, and where they stand."""
+    values, indices = ops.top_k(x, int(np.ravel(k)[0]))
+    return [values, indices if out[1].dtype == "int32" else ops.cast(indices, out[1].dtype)]
+
+
+@computes("TOPK_V2")
+def top_k_kernel(x, k, *, out):
+    """The same where k is computed."""
+    values, indices = tf.math.top_k(x, tf.cast(tf.reshape(k, ()), tf.int32))
+    return [values, tf.cast(indices, out[1].dtype)]

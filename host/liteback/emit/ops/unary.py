@@ -1,0 +1,41 @@
+"""One tensor element by element."""
+
+import numpy as np
+from keras import ops
+
+from ..registry import emits
+from ..table import looked_up
+
+for _op, _fn in {
+    "ABS": ops.absolute,
+    "CEIL": ops.ceil,
+    "COS": ops.cos,
+    "FLOOR": ops.floor,
+    "LOGICAL_NOT": ops.logical_not,
+    "NEG": ops.negative,
+    "ROUND": ops.round,  # halves to even, as the kernel has it
+    "SIGN": ops.sign,
+    "SIN": ops.sin,
+    "SQRT": ops.sqrt,
+    "SQUARE": ops.square,
+    "ZEROS_LIKE": ops.zeros_like,
+}.items():
+    emits(_op)(_fn)
+
+
+def _tabled(op, fn):
+    def emitter(x, *, context, out):
+        """x of any shape -> the same shape; of int16 codes as the kernel's table has it."""
+        return looked_up(op, x, context, out) or fn(x)
+
+    return emitter
+
+
+for _op, _fn in {"EXP": ops.exp, "LOG": ops.log, "RSQRT": ops.rsqrt}.items():
+    emits(_op)(_tabled(_op, _fn))
+
+
+@emits("BUCKETIZE")
+def bucketize(x, *, boundaries):
+    """How many boundaries are <= x: int32."""
+    return ops.digitize(x, np.array(boundaries, np.float32))

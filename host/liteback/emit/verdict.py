@@ -1,0 +1,56 @@
+"""What stands in the way of reconstructing a graph. Needs no TensorFlow, so that `inspect` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ai_edge_litert import schema_py_generated as schema
+
+from ..errors import Problem
+from ..ir import ABSENT, Graph
+from .gaps import CUSTOM_OPS, GAPS
+
+# The schema's fused activations -> Keras' names. SIGN_BIT has no counterpart and no kernel that computes it.
+ACTIVATIONS = {"RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh", "TANH": "tanh"}
+
+# What liteback supports; a test holds this equal to what the registry has.
+KNOWN_OPS = frozenset(name for name in vars(schema.BuiltinOperator) if name.isupper()) - GAPS.keys() | CUSTOM_OPS
+
+
+def problems(graph: Graph, known: Collection[str] = KNOWN_OPS) -> list[Problem]:
+    """Everything in a graph that cannot be reconstructed, in the order of its nodes."""
+    found = []
+    known_tensors = {t.index for t in graph.tensors if t.is_constant or t.is_variable} | set(graph.inputs)
+    for node in graph.nodes:
+        where = graph.label(node.outputs[0]) if node.outputs else ""
+        if node.op not in known:
+            found.append(Problem(node.op, where, _why(node.op)))
+        if node.activation not in ("NONE", *ACTIVATIONS):
+            found.append(Problem(node.op, where, f"no Keras counterpart of the fused activation {node.activation}"))
+        found += [
+            Problem(node.op, graph.label(t), "nothing before it computes this input, and it is no constant")
+            for t in node.inputs
+            if t != ABSENT and t not in known_tensors
+        ]
+        known_tensors.update(node.outputs)
+    found += [
+        Problem("output", graph.label(t), "nothing computes it, and it is no constant")
+        for t in graph.outputs
+        if t not in known_tensors
+    ]
+    return found
+
+
+def _why(op: str) -> str:
+    if op == "CUSTOM:edgetpu-custom-op":
+        return (
+            "an Edge TPU program: the original operators are inside the compiled blob. "
+            "Reconstruct the .tflite file that was given to edgetpu_compiler"
+        )
+    if op.startswith("CUSTOM:Flex"):
+        return "a TensorFlow operator carried as such; only a runtime built with the Flex delegate computes it"
+    if op.startswith("CUSTOM:"):
+        return (
+            "a custom operator whose arithmetic liteback does not know; docs/adding-an-op.md shows how to register it"
+        )
+    return GAPS.get(op, "not an operator of the schema that liteback reads")

@@ -1,0 +1,165 @@
+"""Write a model's weights back into the .tflite file it came from, in place.
+
+Nothing but the bytes of changed constants is touched: operators, names, signatures, metadata, scales and every offset
+stay, and unchanged weights give the identical file. Each changed element becomes code = round(w / scale) + zero_point
+at the scale the file records; an element that was not changed keeps its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..emit.build import emit
+from ..emit.emission import Binding, layer_at, numerics_of
+from ..errors import UsageError
+from ..flatbuffer.parse import FlatModel, parse
+from ..ir import CODE_RANGE, Graph, Model, Tensor
+from ..lift import lift
+from ..numerics.affine import quantize
+
+
+@dataclass(frozen=True)
+class Change:
+    """A constant that got new values. clipped: elements beyond the recorded scale's range."""
+
+    tensor: int
+    name: str
+    layer: str
+    elements: int
+    changed: int
+    clipped: int
+
+
+@dataclass(frozen=True)
+class Patched:
+    """The new file, and what is different in it."""
+
+    data: bytes
+    changes: tuple[Change, ...]
+
+
+def patch(model: Any, original: bytes) -> Patched:
+    """Write the weights of `model`, a reconstruction of `original` (a .tflite file), back into it.
+
+    Raises:
+        UsageError: the model is no reconstruction of that file.
+        InvalidModel, UnsupportedModel: see `reconstruct`.
+    """
+    flat = parse(original)
+    lifted = lift(flat)
+    bindings = emit(lifted, numerics_of(model)).bindings
+    layers = {b.layer: layer for b in bindings if (layer := _layer(model, b.layer)) is not None}
+    _check(bindings, layers)
+    data, changes, written = bytearray(original), list[Change](), dict[int, bytes]()
+    for binding in bindings:
+        variable = layers[binding.layer].weights[binding.position]
+        change = _write(data, flat, lifted, binding, np.asarray(variable), written)
+        if change is not None:
+            changes.append(change)
+    return Patched(bytes(data), tuple(changes))
+
+
+def _layer(model: Any, path: str) -> Any:
+    try:
+        return layer_at(model, path)
+    except (ValueError, AttributeError):
+        return None
+
+
+def _check(bindings: Sequence[Binding], layers: dict[str, Any]) -> None:
+    problems = []
+    for b in bindings:
+        weights = layers[b.layer].weights if b.layer in layers else ()
+        if b.position >= len(weights):
+            problems.append(f"{b.layer} is missing")
+        elif tuple(weights[b.position].shape) != b.weight.shape:
+            problems.append(f"{b.layer}: shape {tuple(weights[b.position].shape)} for {b.weight.shape}")
+    if problems:
+        raise UsageError(
+            f"The model is no reconstruction of this .tflite file: {'; '.join(problems[:5])}"
+            f"{' ...' if len(problems) > 5 else ''}. Layers keep the names and shapes that `reconstruct` gave them."
+        )
+
+
+def _write(
+    data: bytearray,
+    flat: FlatModel,
+    model: Model,
+    binding: Binding,
+    variable: NDArray[Any],
+    written: dict[int, bytes],
+) -> Change | None:
+    """Put one variable's codes into the file's bytes; None if it is what it was."""
+    new = binding.weight.restore(variable)
+    old = binding.weight.restore(np.asarray(binding.weight.value))
+    touched = new != old
+    if not touched.any():
+        return None
+    graph = model.graphs[binding.graph]
+    tensor = _stored(graph, binding)
+    if tensor.data is None or tensor.dtype not in (
+        "float16",
+        "float32",
+        "float64",
+        *CODE_RANGE,
+        "int32",
+        "int64",
+    ):
+        raise UsageError(f"{binding.layer}: weights of type {tensor.dtype} cannot be written back in place.")
+    if not np.isfinite(new).all():
+        raise UsageError(f"{binding.layer}: its new weights hold NaN or infinity. Did the training diverge?")
+    codes, clipped = encode(new, tensor)
+    merged = np.where(touched, codes, tensor.data).astype(tensor.data.dtype)
+    payload = pack(merged, tensor.dtype)
+    buffer = flat.root.subgraphs[binding.graph].tensors[tensor.index].buffer
+    if written.setdefault(buffer, payload) != payload:
+        raise UsageError(
+            f"{binding.layer}: the file keeps one copy of the constant {graph.label(tensor.index)} for several "
+            "layers, and the model now has different values in them. Train them as one, or freeze them."
+        )
+    extent = flat.extents[buffer]
+    if len(payload) != extent.size:
+        raise UsageError(
+            f"{binding.layer}: the file stores {model.main.label(tensor.index)} sparse, in {extent.size} bytes for "
+            f"{len(payload)}, so new weights cannot be written in place. Freeze the layer, or convert the model anew."
+        )
+    data[extent.offset : extent.offset + extent.size] = payload
+    counts = (int(touched.sum()), int((clipped & touched).sum()))
+    return Change(tensor.index, tensor.name, binding.layer, tensor.data.size, *counts)
+
+
+def _stored(graph: Graph, binding: Binding) -> Tensor:
+    """The constant of the file that a variable came from: the folded DEQUANTIZE's input, where there was one."""
+    index = binding.weight.tensor
+    producer = graph.producers().get(index)
+    return graph.tensors[producer.inputs[0] if producer is not None else index]
+
+
+def encode(real: NDArray[Any], tensor: Tensor) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Real values as a tensor of the file stores them, and which of them its range clips."""
+    if tensor.quantization is None:
+        return real.astype(tensor.dtype), np.zeros(real.shape, np.bool_)
+    codes = quantize(real, tensor.quantization, tensor.dtype)
+    low, high = CODE_RANGE.get(tensor.dtype, (None, None))
+    if low is None or high is None:
+        return codes, np.zeros(real.shape, np.bool_)
+    if tensor.dtype == "int8" and not tensor.quantization.zero_point.any():
+        low = -127  # symmetric weights: the kernels' int16 products must not meet -128 * -128
+        codes = np.maximum(codes, np.int8(low))
+    scale, zero_point = tensor.quantization.along(real.ndim)
+    steps = real / scale + zero_point
+    return codes, (steps < low - 0.5) | (steps > high + 0.5)
+
+
+def pack(codes: NDArray[Any], dtype: str) -> bytes:
+    """A constant's bytes as the file holds them."""
+    if dtype != "int4":
+        return codes.astype(codes.dtype.newbyteorder("<")).tobytes()
+    nibbles = codes.reshape(-1).astype(np.uint8) & 0x0F
+    nibbles = np.append(nibbles, np.uint8(0)) if nibbles.size % 2 else nibbles
+    return (nibbles[0::2] | (nibbles[1::2] << 4)).astype(np.uint8).tobytes()

@@ -1,0 +1,1 @@
+"""The arithmetic of quantized tensors, in numpy."""

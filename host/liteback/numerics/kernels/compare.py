@@ -1,0 +1,44 @@
+"""Comparisons, the larger and the smaller of two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from ..fixed_point import DOUBLE, SINGLE, Multiplier, multiply
+from ..operator import Operator, exact
+from .common import Codes, centred
+
+COMPARISONS = {
+    "EQUAL": tf.equal,
+    "NOT_EQUAL": tf.not_equal,
+    "LESS": tf.less,
+    "LESS_EQUAL": tf.less_equal,
+    "GREATER": tf.greater,
+    "GREATER_EQUAL": tf.greater_equal,
+}
+
+
+@exact(*COMPARISONS, variants=(DOUBLE, SINGLE))
+def compare(op: Operator, a: Codes, b: Codes) -> Any:
+    """The comparison of the two reals, each in steps of 1/256.
+
+    Source: ComparisonQuantized (tensorflow/lite/kernels/comparisons.cc), BroadcastComparison4DSlowWithScaling
+    (internal/reference/comparisons.h) (v2.14.0).
+    """
+    scaled = [
+        multiply(centred(codes, operand) * 256, Multiplier.of(float(operand.scale)), op.variant)
+        for codes, operand in ((a, op.input(0)), (b, op.input(1)))
+    ]
+    return COMPARISONS[op.op](*scaled)
+
+
+@exact("MAXIMUM", "MINIMUM")
+def extreme(op: Operator, a: Codes, b: Codes) -> Any:
+    """The larger or the smaller code; all three tensors have one scale.
+
+    Source: tensorflow/lite/kernels/maximum_minimum.cc (v2.14.0).
+    """
+    fn = tf.maximum if op.op == "MAXIMUM" else tf.minimum
+    return tf.cast(fn(tf.cast(a, tf.int32), tf.cast(b, tf.int32)), op.out.dtype)

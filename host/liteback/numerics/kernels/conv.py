@@ -1,0 +1,114 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...emit.window import crop, same_padding
+from ..fixed_point import DOUBLE, HALF_UP, ROUNDINGS
+from ..operator import Operand, Operator, exact
+from .common import Codes, accumulate, finish, is_wide, product_multiplier
+from .hybrid import ORDERS, SCALES_FIRST, SUM_FIRST, hybrid_result, quantize_rows
+
+
+@exact("CONV_2D", variants=ROUNDINGS, float32=(SUM_FIRST, SCALES_FIRST))
+def conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
+    """x (N,H,W,C), w (O,kh,kw,C/groups), b (O,) -> (N,H',W',O).
+
+    Source: ConvPerChannel (tensorflow/lite/kernels/internal/reference/integer_ops/conv.h), Conv
+    (reference/conv.h), and conv.cc for the multipliers (v2.14.0).
+    """
+    data, weights = op.input(0), op.input(1)
+
+    def product(x: Any, w: Any) -> Any:
+        return _convolve(op, tf.nn.conv2d, x, tf.transpose(w, (1, 2, 3, 0)))
+
+    if data.dtype == "float32":
+        return _hybrid(op, product, x, w, b, asymmetric=weights.per_channel)
+    acc = accumulate(product, x, w, data, weights, taps=(1, 2, 3))
+    # The optimised kernel has no groups: it leaves them to the reference.
+    grouped = x.shape[-1] != w.shape[-1] and op.variant == HALF_UP
+    return _finish(op, acc, b, data, weights, DOUBLE if grouped else op.variant)
+
+
+@exact("DEPTHWISE_CONV_2D", variants=ROUNDINGS, float32=ORDERS)
+def depthwise_conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
+    """x (N,H,W,C), w (1,kh,kw,C*M), b (C*M,) -> (N,H',W',C*M).
+
+    Source: DepthwiseConvPerChannel (tensorflow/lite/kernels/internal/reference/integer_ops/depthwise_conv.h),
+    DepthwiseConv (reference/depthwiseconv_uint8.h) (v2.14.0).
+    """
+    data, weights = op.input(0), op.input(1)
+
+    def product(x: Any, w: Any) -> Any:
+        _, kh, kw, outputs = w.shape
+        return _convolve(op, tf.nn.depthwise_conv2d, x, tf.reshape(w, (kh, kw, x.shape[-1], outputs // x.shape[-1])))
+
+    if data.dtype == "float32":
+        return _hybrid(op, product, x, w, b, asymmetric=True)
+    acc = accumulate(product, x, w, data, weights, taps=(0, 1, 2))
+    return _finish(op, acc, b, data, weights, op.variant)
+
+
+WIDE = "wide"  # 64 bits, even without a bias that has them
+
+
+@exact("TRANSPOSE_CONV", variants=ROUNDINGS, int16=(*ROUNDINGS, WIDE))
+def transpose_conv(op: Operator, output_shape: Codes, w: Codes, x: Codes, b: Codes | None = None) -> Any:
+    """output_shape (4,), w (O,kh,kw,I), x (N,H,W,I), b (O,) -> (N,H',W',O).
+
+    Source: TransposeConv (tensorflow/lite/kernels/internal/reference/integer_ops/transpose_conv.h,
+    reference/transpose_conv.h, v2.14.0).
+    """
+    weights, data = op.input(1), op.input(2)
+    size, strides = w.shape[1:3], (op.options["stride_h"], op.options["stride_w"])
+
+    def product(x: Any, w: Any) -> Any:
+        n, extents = tf.shape(x), _extents(output_shape)
+        whole = [(n[1 + i] - 1) * s + k for i, (s, k) in enumerate(zip(strides, size, strict=True))]
+        y = tf.nn.conv_transpose(x, tf.transpose(w, (1, 2, 0, 3)), [n[0], *whole, w.shape[0]], strides, "VALID")
+        pads = same_padding(extents, size, strides) if op.options["padding"] == "SAME" else None
+        return crop(y, [before for before, _ in pads or [(0, 0), (0, 0)]], extents)
+
+    acc = accumulate(product, x, w, data, weights, taps=(1, 2, 3))
+    return _finish(op, acc, b, data, weights, op.variant)
+
+
+def _hybrid(op: Operator, product: Callable[..., Any], x: Any, w: Codes, b: Codes | None, asymmetric: bool) -> Any:
+    """Each image at a scale of its own; where the scales are per channel, with a zero point.
+
+    Source: EvalHybrid and EvalHybridPerChannel (tensorflow/lite/kernels/conv.cc, depthwise_conv.cc, v2.14.0).
+    """
+    codes, scale, zero = quantize_rows(x, asymmetric, [1, 2, 3])
+    acc = product(tf.cast(codes - zero, tf.float64), tf.constant(w.astype(np.float64)))
+    return hybrid_result(op, acc, scale, op.input(1), b)
+
+
+def _extents(output_shape: Codes) -> list[Any]:
+    """Height and width; as numbers where they are known."""
+    known = isinstance(output_shape, np.ndarray)
+    return [int(output_shape[i]) if known else output_shape[i] for i in (1, 2)]
+
+
+def _finish(op: Operator, acc: Any, b: Codes | None, data: Operand, weights: Operand, rounding: str) -> Any:
+    """int8 kernels have a multiplier for each channel even where the file has one scale; uint8 ones never have."""
+    by = product_multiplier(op, data, weights, per_channel=data.dtype != "uint8")
+    return finish(op, acc, b, by, wide=is_wide(b) or op.variant == WIDE, rounding=rounding)
+
+
+def _convolve(op: Operator, fn: Callable[..., Any], x: Any, w: Any) -> Any:
+    """tf.nn.conv2d or depthwise_conv2d. Strides that TensorFlow's kernels lack: of stride 1, every s-th element."""
+    padding, size = op.options["padding"], [int(k) for k in w.shape[:2]]
+    strides = (int(op.options["stride_h"]), int(op.options["stride_w"]))
+    dilation = (int(op.options["dilation_h_factor"]), int(op.options["dilation_w_factor"]))
+    if strides[0] == strides[1] and (strides == (1, 1) or dilation == (1, 1)):
+        return fn(x, w, (1, *strides, 1), padding, dilations=dilation)
+    if padding == "SAME":
+        extents = [int(n) if n is not None else tf.shape(x)[i + 1] for i, n in enumerate(x.shape[1:3])]
+        x = tf.pad(x, [(0, 0), *(same_padding(extents, size, strides, dilation) or ()), (0, 0)])
+    y = fn(x, w, (1, 1, 1, 1), "VALID", dilations=dilation)
+    return y[:, :: strides[0], :: strides[1]]

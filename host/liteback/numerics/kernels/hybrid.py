@@ -1,0 +1,72 @@
+"""Hybrid kernels: float activations that the kernel quantizes itself, integer weights, float results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..operator import Operand, Operator
+from .common import Codes, product32, round_half_away
+
+ACTIVATIONS = {"NONE": "linear", "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh"}
+SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"
+ORDERS = (SCALES_FIRST, SUM_FIRST, ROW_FIRST)  # what is multiplied first
+ONE_SCALE = "one-scale"  # scales first, by a kernel that knows no scale for each channel: it computes zeros then
+Quantized = tuple[Any, Any, Any]  # codes (float32), and for each row its scale and its zero point
+
+
+def quantize_rows(x: Any, asymmetric: bool, axes: list[int]) -> Quantized:
+    """Each row at the scale of its own values.
+
+    Source: PortableSymmetricQuantizeFloats, PortableAsymmetricQuantizeFloats
+    (tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc, v2.14.0).
+    """
+    return _asymmetric(x, axes) if asymmetric else _symmetric(x, axes)
+
+
+def _symmetric(x: Any, axes: list[int]) -> Quantized:
+    """code = round(x * (127 / max|x|)), scale = max|x| / 127."""
+    largest = tf.reduce_max(tf.abs(x), axes, keepdims=True)
+    some = tf.where(largest == 0, tf.ones_like(largest), largest)
+    codes = tf.clip_by_value(round_half_away(x * (np.float32(127) / some)), -127.0, 127.0)
+    scale = tf.where(largest == 0, tf.ones_like(largest), _quotient(largest, 127))
+    return codes, scale, tf.zeros_like(scale)
+
+
+def _asymmetric(x: Any, axes: list[int]) -> Quantized:
+    """scale = (max - min) / 255 of a range that includes 0; found in float64, used in float32."""
+    low = tf.cast(tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0), tf.float64)
+    high = tf.cast(tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0), tf.float64)
+    flat = low == high
+    scale = tf.where(flat, tf.ones_like(low), (high - low) / 255.0)
+    from_low, from_high = -128.0 - low / scale, 127.0 - high / scale
+    nearer = 128.0 + tf.abs(low / scale) < 127.0 + tf.abs(high / scale)
+    zero = round_half_away(tf.clip_by_value(tf.where(nearer, from_low, from_high), -128.0, 127.0))
+    zero = tf.cast(tf.where(flat, tf.zeros_like(zero), zero), tf.float32)
+    single = tf.cast(scale, tf.float32)
+    codes = tf.clip_by_value(round_half_away(zero + product32(x, np.float32(1) / single)), -128.0, 127.0)
+    return tf.where(flat, tf.zeros_like(codes), codes), single, zero
+
+
+def _quotient(x: Any, divisor: int) -> Any:
+    """x / divisor in float32, which no compiler may turn into a product with 1 / divisor."""
+    return tf.cast(tf.cast(x, tf.float64) / divisor, tf.float32)
+
+
+def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes | None) -> Any:
+    """sum * scale (+ bias), and the activation. What is multiplied first makes a difference in float32."""
+    acc, scales = tf.cast(acc, tf.float32), weights.scales
+    if op.variant == ONE_SCALE and weights.per_channel:
+        scales = np.zeros(1, np.float32)  # what the runtime holds for a scale that is not one for the tensor
+    if op.variant in (ONE_SCALE, SCALES_FIRST):
+        y = product32(acc, scale * scales)
+    elif op.variant == SUM_FIRST:
+        y = product32(product32(acc, scales), scale)
+    else:
+        y = product32(product32(acc, scale), scales)
+    if b is not None:
+        y = b + y
+    return keras.activations.get(ACTIVATIONS[op.activation])(y)

@@ -1,0 +1,106 @@
+"""Between codes and real values, and from codes to codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...emit.registry import KERNELS
+from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, SINGLE, Multiplier
+from ..operator import Operand, Operator, exact
+from .common import Codes, centred, product32, requantize, round_half_away, to_codes
+
+XNNPACK = "xnnpack"
+QUOTIENT32, QUOTIENT64, PRODUCT = "quotient32", "quotient64", "product"  # x / s in float32, in float64; x (1 / s)
+
+
+@exact("QUANTIZE", variants=(DOUBLE, HALF_UP, SINGLE, FLOAT32, XNNPACK), float32=(QUOTIENT32, QUOTIENT64, PRODUCT))
+def quantize(op: Operator, x: Codes) -> Any:
+    """Real values -> codes, or codes -> codes of another scale.
+
+    Source: AffineQuantize (tensorflow/lite/kernels/internal/reference/quantize.h), Requantize
+    (reference/requantize.h), quantize.cc (v2.14.0).
+    """
+    source = op.input(0)
+    if source.dtype == "float32":
+        return to_codes(op, _steps(x, op.out, op.variant))
+    if op.variant == XNNPACK:
+        return _convert_xnnpack(op, x)
+    by = Multiplier.of(float(source.scale) / float(op.out.scale), source.scale / op.out.scale)
+    if op.out.dtype == "int32":
+        return to_codes(op, tf.cast(requantize(op, centred(x, source), by), tf.int64))
+    return requantize(op, centred(x, source), by)
+
+
+def _steps(x: Any, out: Operand, variant: str) -> Any:
+    """round(x / s), clipped: halves away from zero, or of a product to even; NaN is 0.
+
+    The quotient is meant as a float32 one. TensorFlow and XLA replace a division by a constant with a product, which in
+    float32 is another number; in float64 it is within 2**-52, and no quotient of two float32 is that near to where the
+    rounding to float32 changes (2**-49).
+    """
+    if variant == PRODUCT:
+        steps = tf.round(tf.cast(x, tf.float32) * (np.float32(1) / out.scale))
+    else:
+        ratio = tf.cast(x, tf.float64) / np.float64(out.scale)
+        steps = round_half_away(ratio if variant == QUOTIENT64 else tf.cast(ratio, tf.float32))
+    steps = tf.where(tf.math.is_nan(steps), tf.zeros_like(steps), steps)
+    low, high = (np.float64(edge - out.zero_point) for edge in out.range)
+    return tf.cast(tf.clip_by_value(tf.cast(steps, tf.float64), low, high), tf.int64)
+
+
+def _convert_xnnpack(op: Operator, x: Codes) -> Any:
+    """(code - z) m / 256 with m = round(256 r), halves up.
+
+    Source: xnn_init_qs8_cvt_scalar_params, xnn_qs8_vcvt_ukernel__scalar (XNNPACK src/microparams-init.c).
+    """
+    m = int(np.rint(np.float32(256) * (op.input(0).scale / op.out.scale)))
+    return to_codes(op, tf.bitwise.right_shift(centred(x, op.input(0)) * m + 128, 8))
+
+
+PLAIN, BIAS = "plain", "bias"
+
+
+@exact("DEQUANTIZE", variants=(PLAIN, BIAS))
+def dequantize(op: Operator, x: Codes) -> Any:
+    """scale * (code - zero_point), in float32; or, eight at a time, scale * code - scale * zero_point.
+
+    Source: Dequantize (tensorflow/lite/kernels/internal/reference/dequantize.h, v2.14.0).
+    """
+    source = op.input(0)
+    if source.per_channel:
+        raise NotImplementedError("no exact kernel for codes of one scale for each channel")
+    plain = tf.cast(centred(x, source), tf.float32) * source.scale
+    if op.variant != BIAS:
+        return plain
+    moved = product32(x, source.scale) + np.float32(-source.zero_point) * source.scale
+    whole = tf.size(x) // 8 * 8  # what eight lanes leave is computed one by one
+    return tf.where(tf.reshape(tf.range(tf.size(x)) < whole, tf.shape(x)), moved, plain)
+
+
+@exact("CAST")
+def cast(op: Operator, x: Codes) -> Any:
+    """The codes themselves in another type.
+
+    Source: tensorflow/lite/kernels/cast.cc (v2.14.0).
+    """
+    return tf.cast(x, op.out.dtype)
+
+
+@exact("CUSTOM:TFLite_Detection_PostProcess")
+def detection_post_process(op: Operator, *codes: Codes) -> Any:
+    """The kernel turns its inputs into real values and computes with those.
+
+    Source: tensorflow/lite/kernels/detection_postprocess.cc (v2.14.0).
+    """
+    emitter = KERNELS[op.op]
+    reals = [_real(op.input(i), c) for i, c in enumerate(codes)]
+    return emitter.fn(*reals, **emitter.bind_options(dict(op.options)))
+
+
+def _real(source: Operand, codes: Codes) -> Any:
+    return (
+        tf.cast(centred(codes, source), tf.float32) * source.scale if source.quantized else tf.convert_to_tensor(codes)
+    )

@@ -1,0 +1,94 @@
+"""Reductions over axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, Multiplier, multiply, quantize_multiplier
+from ..operator import Operator, exact
+from .common import Codes, product32, requantize, round_half_away, to_codes
+
+# The reference kernel scales once, by a multiplier that holds 1/N; the optimised one adds a bias that is rounded alone.
+BIAS, BIAS_HALF_UP = "bias", "bias-half-up"
+ROUNDED = "rounded"  # a sum in float32, halves away from zero
+
+
+def _axes(axis: Codes, rank: int) -> list[int]:
+    if not isinstance(axis, np.ndarray):
+        raise NotImplementedError("its axes are computed at run time")
+    return sorted({int(a) % rank for a in np.ravel(axis)}) if rank else []
+
+
+def _total(op: Operator, x: Codes, axis: Codes) -> tuple[Any, int]:
+    """The sum of the codes (int64), and of how many."""
+    axes = _axes(axis, len(x.shape))
+    extents = [x.shape[a] for a in axes]
+    if None in extents:
+        raise NotImplementedError("it reduces an axis of unknown extent")
+    return tf.reduce_sum(tf.cast(x, tf.int64), axes, keepdims=bool(op.options["keep_dims"])), int(np.prod(extents))
+
+
+@exact("MEAN", variants=(DOUBLE, BIAS, BIAS_HALF_UP, FLOAT32))
+def mean(op: Operator, x: Codes, axis: Codes) -> Any:
+    """Codes of the mean.
+
+    Source: QuantizedMeanOrSum (tensorflow/lite/kernels/internal/reference/reduce.h) and Mean
+    (internal/optimized/integer_ops/mean.h), reduce.cc (v2.14.0).
+    """
+    source = op.input(0)
+    total, count = _total(op, x, axis)
+    if op.variant == FLOAT32:
+        factor = np.float32(source.scale) / (np.float32(count) * op.out.scale)
+        return requantize(op, total - count * source.zero_point, Multiplier.of(factor, factor), FLOAT32)
+    if op.variant in (BIAS, BIAS_HALF_UP) and _optimised(op, x, axis):
+        return _mean_with_bias(op, total, count)
+    m, shift = quantize_multiplier(float(source.scale) / float(op.out.scale))
+    more = min(count.bit_length() - 1, 32, 31 + shift)
+    by = Multiplier(np.array((m << more) // count), np.array(shift - more), np.zeros((), np.float32))
+    return requantize(op, total - count * source.zero_point, by, DOUBLE)
+
+
+def _optimised(op: Operator, x: Codes, axis: Codes) -> bool:
+    """Whether the optimised kernel takes it: the mean of an image."""
+    return bool(op.options["keep_dims"]) and len(x.shape) == 4 and sorted(np.ravel(axis).tolist()) == [1, 2]
+
+
+def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
+    """acc * (s_x / N s_y) and, rounded apart, z_y - z_x s_x / s_y."""
+    source = op.input(0)
+    moved = np.float32(source.zero_point) * source.scale / op.out.scale
+    moved = np.float32(moved + np.float32(0.5 if moved > 0 else -0.5))
+    by = Multiplier.of(source.scale / (np.float32(count) * op.out.scale))
+    return to_codes(op, multiply(total, by, DOUBLE if op.variant == BIAS else HALF_UP) - int(moved))
+
+
+@exact("SUM", variants=(DOUBLE, ROUNDED))
+def reduce_sum(op: Operator, x: Codes, axis: Codes) -> Any:
+    """Codes of the sum. Where both scales are one, the codes themselves are added.
+
+    Source: EvalSum, QuantizedMeanOrSum (tensorflow/lite/kernels/reduce.cc, internal/reference/reduce.h, v2.14.0).
+    """
+    source = op.input(0)
+    total, count = _total(op, x, axis)
+    if op.variant == ROUNDED:
+        ratio = source.scale / op.out.scale
+        bias = np.float32(np.float32(-source.zero_point) * ratio) * np.float32(count)
+        return to_codes(op, tf.cast(round_half_away(product32(total, ratio) + bias), tf.int32))
+    by = Multiplier.of(float(source.scale) / float(op.out.scale))
+    return requantize(op, total - count * source.zero_point, by)
+
+
+@exact("REDUCE_MAX", "REDUCE_MIN")
+def reduce_extreme(op: Operator, x: Codes, axis: Codes) -> Any:
+    """The largest or smallest code; both tensors have one scale.
+
+    Source: EvalType (tensorflow/lite/kernels/reduce.cc, v2.14.0).
+    """
+    if not op.input(0).alike(op.out):
+        raise NotImplementedError("its kernel wants one scale for both tensors")
+    fn = tf.reduce_max if op.op == "REDUCE_MAX" else tf.reduce_min
+    axes = _axes(axis, len(x.shape))
+    return tf.cast(fn(tf.cast(x, tf.int32), axes, keepdims=bool(op.options["keep_dims"])), op.out.dtype)

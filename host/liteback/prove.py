@@ -1,0 +1,167 @@
+"""An old file and a new one, both run on the board on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .comparison.compare import RecordingCandidate, compare
+from .comparison.result import Comparison
+from .errors import UsageError
+from .inputs import Inputs
+from .ir import Graph, Model
+from .lift import lift
+from .recording import Recording
+from .session.board import Board, RunOptions
+from .session.capture import Progress, capture
+
+DEFAULT_OPTIONS = RunOptions()
+PERCENTILES = (50, 90, 99)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two files. latency_ns: the times of invoke() alone, untapped."""
+
+    name: str
+    size: int
+    recording: Recording
+    latency_ns: tuple[int, ...]
+
+    @property
+    def percentiles(self) -> dict[str, float]:
+        """Milliseconds."""
+        return {f"p{p}_ms": round(float(np.percentile(self.latency_ns, p)) / 1e6, 4) for p in PERCENTILES}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Old and new, side by side. comparison: the new file's tensors against the old one's, on the board."""
+
+    old: Side
+    new: Side
+    comparison: Comparison
+    interface: tuple[str, ...]  # how inputs and outputs differ; empty: they do not
+
+    @property
+    def certified(self) -> bool:
+        certificates = [side.recording.manifest.certificate for side in (self.old, self.new)]
+        return all(c is not None and c.good for c in certificates)
+
+    @property
+    def passed(self) -> bool:
+        """The new file runs where the old one ran, takes and gives the same, and what was measured counts."""
+        return self.certified and not self.interface
+
+    def to_json(self) -> dict[str, Any]:
+        compared = self.comparison.to_json()
+        return {
+            "outputs": compared["outputs"],
+            "layers": compared["layers"],
+            "latency": {"old": self.old.percentiles, "new": self.new.percentiles},
+            "size": {"old": self.old.size, "new": self.new.size},
+            "interface": list(self.interface),
+            "certificates": {
+                name: side.recording.manifest.certificate and side.recording.manifest.certificate.to_json()
+                for name, side in (("old", self.old), ("new", self.new))
+            },
+            "identical": all(_equal(row) for row in self.comparison.rows),
+            "passed": self.passed,
+        }
+
+
+def prove(
+    board: Board,
+    files: Mapping[str, bytes],
+    inputs: Inputs,
+    folder: Path,
+    options: RunOptions = DEFAULT_OPTIONS,
+    *,
+    runs: int = 30,
+    old: Recording | None = None,
+    progress: Progress | None = None,
+) -> Proof:
+    """Run two files, old and new in that order, on the board and compare what they compute.
+
+    files: name -> bytes. folder: where the recordings go. old: a recording of the old file on these inputs, if there
+    is one already. runs: how often each is timed.
+
+    Raises:
+        UsageError: the two files cannot be compared: they have other inputs or other operators.
+        InvalidModel, ModelRefused, RunFailed, BoardUnreachable: see `capture`.
+    """
+    (old_name, old_data), (new_name, new_data) = files.items()
+    old_model, new_model = lift(old_data), lift(new_data)
+    tensors = _matching(old_model.main, new_model.main)
+    recordings = [
+        old or capture(board, old_model, old_data, inputs, folder / "old", options, progress=progress),
+        capture(board, new_model, new_data, inputs, folder / "new", options, progress=progress),
+    ]
+    sample = dict(inputs[0])
+    sides = [
+        Side(name, len(data), recording, tuple(board.benchmark(board.put_model(data), sample, options, runs=runs)))
+        for name, data, recording in zip((old_name, new_name), (old_data, new_data), recordings, strict=True)
+    ]
+    candidate = RecordingCandidate(recordings[1], new_model.main, tensors)
+    comparison = compare(old_model.main, recordings[0], candidate)
+    return Proof(sides[0], sides[1], comparison, tuple(_interface(old_model, new_model)))
+
+
+def _matching(old: Graph, new: Graph) -> dict[int, int]:
+    """Old tensor -> new tensor, where the two graphs have the same operators in the same order.
+
+    Raises:
+        UsageError: they have not; then only whole outputs could be compared, and only if they are as many.
+    """
+    if len(old.inputs) != len(new.inputs) or len(old.outputs) != len(new.outputs):
+        raise UsageError(
+            "Two files are proven on the same inputs and outputs. "
+            f"Received: {len(old.inputs)} and {len(new.inputs)} inputs, "
+            f"{len(old.outputs)} and {len(new.outputs)} outputs."
+        )
+    for k, (a, b) in enumerate(zip(old.inputs, new.inputs, strict=True)):
+        x, y = old.tensors[a], new.tensors[b]
+        if (x.dtype, x.shape) != (y.dtype, y.shape):
+            raise UsageError(
+                f"Two files are proven on the same inputs. Received: input {k} is {x.dtype} {list(x.shape)} in the old "
+                f"file and {y.dtype} {list(y.shape)} in the new one."
+            )
+    pairs = [*zip(old.inputs, new.inputs, strict=True), *zip(old.outputs, new.outputs, strict=True)]
+    if [n.op for n in old.nodes] == [n.op for n in new.nodes]:
+        pairs += [p for a, b in zip(old.nodes, new.nodes, strict=True) for p in zip(a.outputs, b.outputs, strict=False)]
+    return dict(pairs)
+
+
+def _interface(old: Model, new: Model) -> Sequence[str]:
+    """What a program that uses the old file would notice."""
+    found = []
+    for what, ours, theirs in (
+        ("input", old.main.inputs, new.main.inputs),
+        ("output", old.main.outputs, new.main.outputs),
+    ):
+        for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            x, y = old.main.tensors[a], new.main.tensors[b]
+            for field, p, q in (
+                ("type", x.dtype, y.dtype),
+                ("shape", x.shape_signature, y.shape_signature),
+                ("name", x.name, y.name),
+                ("scale", _grid(old.main, a), _grid(new.main, b)),
+            ):
+                if p != q:
+                    found.append(f"{what} {k}: {field} {p} became {q}")
+    if [s.key for s in old.signatures] != [s.key for s in new.signatures]:
+        found.append(f"signatures {[s.key for s in old.signatures]} became {[s.key for s in new.signatures]}")
+    return found
+
+
+def _grid(graph: Graph, index: int) -> tuple[float, int] | None:
+    quantization = graph.tensors[index].quantization
+    return (float(quantization.scale[0]), int(quantization.zero_point[0])) if quantization is not None else None
+
+
+def _equal(row: Any) -> bool:
+    return row.cumulative is not None and row.cumulative.max_abs == 0.0

@@ -1,0 +1,75 @@
+"""A .tflite file -> a Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from .emit.build import emit
+from .emit.emission import Emission, Numerics
+from .errors import UsageError
+from .files import read_model
+from .ir import Model
+from .lift import lift
+from .numerics.profile import KernelProfile
+
+
+def reconstruct(
+    model: str | Path | bytes,
+    numerics: Numerics = "float",
+    signature: str | None = None,
+    profile: KernelProfile | str | Path | None = None,
+) -> Any:
+    """Bring a .tflite file back as a trainable `keras.Model`.
+
+    model: the path of a .tflite file, or its bytes.
+    numerics: `float`: stock Keras layers, weights dequantized; `fakequant`: the same with fake-quantization at the
+    device's recorded scales between the layers. Both take and give real values (float32) where the file has codes.
+    `exact`: integer arithmetic, every tensor bit-identical to what a named kernel set computes; it takes and gives
+    the file's own types, and does not train.
+    profile: the kernel set of `exact`: a `KernelProfile`, the name of one that ships (`profile.shipped()`), or the path
+    of its JSON. None: the reference kernels.
+    signature: the key of one of the file's signatures: its graph, with inputs and outputs in the signature's order and
+    under its names. None: the main graph, with its own order and names.
+
+    What a model remembers from call to call is kept in its `memory` layer; `liteback.reset_state(model)` puts it back
+    to its initial values. Recurrent layers over whole sequences begin each one anew.
+
+    Raises:
+        UsageError: there is no such file, numerics, signature or profile.
+        InvalidModel: the file is damaged.
+        UnsupportedModel: with everything that stands in the way of its reconstruction.
+    """
+    return reconstruction(model, numerics, signature, profile).model
+
+
+def reconstruction(
+    model: str | Path | bytes,
+    numerics: Numerics = "float",
+    signature: str | None = None,
+    profile: KernelProfile | str | Path | None = None,
+) -> Emission:
+    """`reconstruct`, with the correspondence between model and file."""
+    if numerics not in get_args(Numerics):
+        raise UsageError(f"numerics is one of {', '.join(get_args(Numerics))}. Received: {numerics!r}.")
+    if profile is not None and numerics != "exact":
+        raise UsageError(f"A kernel profile is for exact numerics. Received: {numerics!r} with a profile.")
+    if isinstance(profile, (str, Path)):
+        profile = KernelProfile.named(profile)
+    return emit(lift(read_model(model)), numerics, signature, profile)
+
+
+def signature_reconstructions(model: str | Path | bytes, numerics: Numerics = "float") -> dict[str, Emission]:
+    """Signature key -> the reconstruction of its graph; `serving_default` is what a SavedModel serves by default.
+
+    A file with one signature serves that; one with several, or none, serves its main graph.
+    """
+    source = lift(read_model(model))
+    found = {s.key: emit(source, numerics, s.key) for s in source.signatures}
+    default = serving_signature(source)
+    return {**found, "serving_default": emit(source, numerics) if default is None else found[default]}
+
+
+def serving_signature(source: Model) -> str | None:
+    """The key of the signature that a SavedModel of a file serves by default; None: its main graph as it is."""
+    return source.signatures[0].key if len(source.signatures) == 1 else None

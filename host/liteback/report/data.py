@@ -1,0 +1,39 @@
+"""What a report is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..comparison.result import Comparison
+from ..manifest import Manifest
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """The new file against the old one, both run on the board.
+
+    facts: (what, old, new) in words with units, such as ("median latency", "62.8 ms", "60.1 ms").
+    comparison: the new file's tensors against the old file's. notes: further sentences.
+    """
+
+    old: str
+    new: str
+    comparison: Comparison | None = None
+    facts: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One comparison, the manifest of the recording it was made with, and what else was found.
+
+    model: the file's name. notes: sentences, for example on kernels. gates: what broke the user's gates.
+    """
+
+    model: str
+    manifest: Manifest
+    comparison: Comparison
+    gates: tuple[str, ...] = ()
+    accuracy: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    round_trip: RoundTrip | None = None

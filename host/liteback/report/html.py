@@ -1,0 +1,188 @@
+"""A comparison as one HTML file that opens offline: styles, scripts and plotly.js lie inside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from ..comparison.metrics import Metrics, badness
+from ..comparison.result import MODES, Comparison, Mode, Row
+from .data import ReportData
+
+NOTHING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+
+
+def render(report: ReportData) -> str:
+    """The page. It loads nothing: no script, style, font or image from anywhere."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of layers and tensors come out of the model file: anybody's text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, share=share, sort_key=sort_key, flips=flips, max_error=max_error)
+    return environment.get_template("report.html").render(
+        report=report,
+        manifest=report.manifest,
+        comparison=report.comparison,
+        verdict=verdict(report),
+        board=board_facts(report.manifest.board),
+        random="random" in report.manifest.inputs.lower(),
+        rows=_worst_first(report.comparison),
+        panels=[panel for panel in _panels(report.comparison) if panel["layers"]],
+        coded=any(row.tensor.is_quantized for row in report.comparison.rows),
+        plotly_js=get_plotlyjs(),
+    )
+
+
+def verdict(report: ReportData) -> tuple[str, str]:
+    """("pass", "fail" or "void", the sentence a reader takes away)."""
+    comparison, certificate = report.comparison, report.manifest.certificate
+    if certificate is None or not certificate.good:
+        return "void", "No verdict: without a good certificate nothing below can be relied on."
+    if comparison.passed and not report.gates:
+        where = f"all {len(comparison.rows)} layer outputs, {_count(comparison.samples, 'sample')}"
+        return "pass", f"The candidate ({comparison.candidate}) agrees with the board on {where}."
+    parts = []
+    if comparison.first_fault:
+        fault = comparison.first_fault
+        parts.append(f"The first fault is {fault.node} ({fault.op}): it fails while all that feeds it passes.")
+    own = len(comparison.isolated_faults)
+    if own:
+        parts.append(f"Fed the board's own inputs, {own} of {len(comparison.rows)} layer outputs are wrong.")
+    elif any("isolated" in row.passed for row in comparison.rows):
+        parts.append("Each layer by itself agrees with the board; the small differences add up on the way.")
+    if report.gates:
+        parts.append(f"{_count(len(report.gates), 'number')} outside the gates.")
+    return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """For people: three significant digits, infinity and NaN in words."""
+    if value is None:
+        return NOTHING
+    if math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
+
+
+def share(value: float | None) -> str:
+    """0.0123 -> 1.23 %."""
+    return NOTHING if value is None else f"{number(100 * value)} %"
+
+
+def sort_key(row: Row, mode: Mode, metric: str) -> str:
+    """What the table sorts a cell by: larger is worse; empty where there is no number."""
+    value = row.value(mode, metric)
+    if value is None:
+        return ""
+    undefined, worse = badness(metric, value)
+    return "1e308" if undefined else f"{min(max(worse, -1e307), 1e307):.9g}"
+
+
+def flips(metrics: Metrics | None) -> list[tuple[str, float, str]]:
+    """The LSB histogram in three parts, for a bar: (class, share, words)."""
+    if metrics is None or metrics.lsb_histogram is None or not metrics.elements:
+        return []
+    one = sum(metrics.lsb_histogram[key] for key in ("-1", "1"))
+    exact = metrics.lsb_histogram["0"]
+    more = metrics.elements - exact - one
+    parts = (("exact", exact, "equal"), ("one", one, "one code off"), ("more", more, "more than one code off"))
+    return [(name, count / metrics.elements, words) for name, count, words in parts]
+
+
+def max_error(metrics: Metrics) -> str:
+    """The largest error in the tensor's own unit: codes where it has codes, else a share of its range."""
+    if metrics.lsb_max is not None:
+        return f"{number(metrics.lsb_max)} LSB"
+    if metrics.reference_all_zero:
+        return "board is all zero"
+    ratio = number(metrics.max_abs_over_range)
+    return f"{ratio} of range" if math.isfinite(metrics.max_abs_over_range) else ratio
+
+
+BOARD_FACTS = (
+    ("board", "Board"),
+    ("hostname", "Host"),
+    ("cpu", "CPU"),
+    ("cpu_count", "Cores"),
+    ("machine", "Architecture"),
+    ("ram_bytes", "RAM"),
+    ("os", "System"),
+    ("kernel", "Kernel"),
+    ("libc", "C library"),
+    ("python", "Python"),
+    ("temperature_c", "Temperature, °C"),
+    ("throttled", "Throttled"),
+)
+
+
+def board_facts(board: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a reader asks of a board: (label, value) for what the recording knows."""
+    known = [(name, label, board[name]) for name, label in BOARD_FACTS if board.get(name)]
+    return [(label, f"{value / 2**30:.1f} GiB" if name == "ram_bytes" else str(value)) for name, label, value in known]
+
+
+def _worst_first(comparison: Comparison) -> tuple[Row, ...]:
+    """By the error each layer injects; where nothing was isolated, by the error it shows."""
+    has_isolated = any(row.isolated for row in comparison.rows)
+    ranked = comparison.worst("isolated" if has_isolated else "cumulative", "sqnr_db")
+    ranks = {row.tensor.index: rank for rank, row in enumerate(ranked)}
+    unmeasured = -1  # what could not be measured is worse than any number
+    return tuple(
+        sorted(
+            comparison.rows,
+            key=lambda row: (all(row.passed.values()), ranks.get(row.tensor.index, unmeasured)),
+        )
+    )
+
+
+def _panels(comparison: Comparison) -> list[dict[str, Any]]:
+    """The charts: quantized layers in codes, the others by error over range."""
+    bounds = comparison.thresholds
+    kinds = (
+        ("codes", "Quantized layers: largest error in codes (LSB)", "lsb_max", bounds.lsb_isolated, True),
+        (
+            "floats",
+            "Float layers: largest error over the tensor's range",
+            "max_abs_over_range",
+            bounds.float_isolated,
+            False,
+        ),
+    )
+    return [
+        {
+            "id": name,
+            "title": title,
+            "codes": codes,
+            "threshold": threshold,
+            "fault": comparison.first_fault.node if comparison.first_fault else None,
+            "layers": [_point(row, metric) for row in comparison.rows if row.tensor.is_quantized == codes],
+        }
+        for name, title, metric, threshold, codes in kinds
+    ]
+
+
+def _point(row: Row, metric: str) -> dict[str, Any]:
+    point: dict[str, Any] = {"node": row.node, "op": row.op, "tensor": row.tensor.name}
+    for mode in MODES:
+        value = row.value(mode, metric)
+        defined = value is not None and math.isfinite(value)
+        point[mode] = {
+            "value": value if defined else None,
+            "undefined": mode in row.passed and not defined,  # drawn as a cross at the top
+            "passed": row.passed.get(mode, True),
+        }
+    return point
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

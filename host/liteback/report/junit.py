@@ -1,0 +1,40 @@
+"""A comparison as JUnit XML, which every CI system draws."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from ..comparison.result import MODES, Comparison, Mode, Row
+
+# What XML 1.0 cannot hold, even escaped; a tensor's name is anybody's text.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(comparison: Comparison) -> str:
+    """One test suite for each mode, one test case for each layer and mode."""
+    root = ElementTree.Element("testsuites", name=_text(f"liteback compare {comparison.candidate}"))
+    for mode in MODES:
+        judged = [row for row in comparison.rows if mode in row.passed]
+        failures = sum(not row.passed[mode] for row in judged)
+        suite = ElementTree.SubElement(root, "testsuite", name=mode, tests=str(len(judged)), failures=str(failures))
+        for row in judged:
+            case = ElementTree.SubElement(
+                suite, "testcase", name=_text(f"{row.node} {row.tensor.name}"), classname=f"{mode}.{row.op}"
+            )
+            if not row.passed[mode]:
+                ElementTree.SubElement(case, "failure", message=_text(_message(row, mode)))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _message(row: Row, mode: Mode) -> str:
+    if row.metrics(mode) is None:
+        return row.note
+    names = ("lsb_max", "lsb_differ", "max_abs_over_range", "sqnr_db", "differ")
+    values = {name: row.value(mode, name) for name in names}
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+
+
+def _text(value: str) -> str:
+    return _NOT_XML.sub("�", value)

@@ -1,0 +1,173 @@
+"""The whole trip: inspect, capture, reconstruct, compare, export, prove, and a report of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .api import DEFAULT_THRESHOLDS, default_numerics
+from .comparison.compare import compare
+from .comparison.result import MODES, Comparison
+from .emit.emission import Emission, Numerics
+from .errors import NoCertificate
+from .export.patch import Patched, patch
+from .files import write_atomic
+from .inputs import Inputs
+from .inspection import Inspection, inspect
+from .prove import Proof, prove
+from .reconstruction import reconstruction
+from .recording import Recording
+from .report import ReportData, RoundTrip, junit, render
+from .saving import save
+from .session.board import Board, RunOptions
+from .session.capture import Progress, capture
+from .twin import KerasTwin
+
+DEFAULT_OPTIONS = RunOptions()
+
+
+@dataclass(frozen=True)
+class Trip:
+    """What a round trip found and left in `folder`. comparisons: numerics -> reconstruction against the board."""
+
+    folder: Path
+    inspection: Inspection
+    recording: Recording
+    emission: Emission
+    comparisons: dict[str, Comparison]
+    patched: Patched
+    identical: bool
+    proof: Proof
+
+    @property
+    def primary(self) -> Comparison:
+        """The comparison in the numerics that fit the file."""
+        return self.comparisons[default_numerics(self.inspection.model)]
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+
+def roundtrip(
+    board: Board,
+    name: str,
+    data: bytes,
+    inputs: Inputs,
+    folder: Path,
+    options: RunOptions = DEFAULT_OPTIONS,
+    progress: Progress | None = None,
+) -> Trip:
+    """Take a .tflite file the whole way and leave everything in `folder`.
+
+    recording/ what the board computed; model.keras the reconstruction (float); NAME-back.tflite the file made from
+    it; comparison-*.json; junit.xml; report.html.
+
+    Raises:
+        NoCertificate: the taps changed what they measure.
+        InvalidModel, UnsupportedModel, ModelRefused, RunFailed, BoardUnreachable: see the stages.
+    """
+    inspection = inspect(data)
+    write_atomic(folder / "inspect.json", json.dumps(inspection.to_json(), indent=1))
+    source = inspection.model
+    emission = reconstruction(data, "float")
+    recording = capture(board, source, data, inputs, folder / "recording", options, progress=progress)
+    certificate = recording.manifest.certificate
+    if certificate is None or not certificate.good:
+        raise NoCertificate(f"The taps changed what they measure: no number counts. See {recording.path}.")
+    save(emission, folder / "model.keras")
+    comparisons: dict[str, Comparison] = {}
+    for numerics in dict.fromkeys((default_numerics(source), "float")):
+        twin = KerasTwin.of(_emission(emission, data, numerics), f"{name} in {numerics}")
+        comparisons[numerics] = compare(source.main, recording, twin, DEFAULT_THRESHOLDS)
+        write_atomic(folder / f"comparison-{numerics}.json", json.dumps(comparisons[numerics].to_json(), indent=1))
+    patched = patch(emission.model, data)
+    new = f"{Path(name).stem}-back.tflite"
+    write_atomic(folder / new, patched.data)
+    files = {name: data, new: patched.data}
+    proof = prove(board, files, inputs, folder / "proof", options, old=recording, progress=progress)
+    trip = Trip(folder, inspection, recording, emission, comparisons, patched, patched.data == data, proof)
+    write_atomic(folder / "junit.xml", junit(trip.primary))
+    write_atomic(trip.report, render(report_data(trip, name)))
+    return trip
+
+
+def _emission(emission: Emission, data: bytes, numerics: Numerics) -> Emission:
+    return emission if numerics == emission.numerics else reconstruction(data, numerics)
+
+
+def report_data(trip: Trip, name: str) -> ReportData:
+    """What the report shows of a trip."""
+    proof = trip.proof
+    facts = [
+        (f"latency, {p[:-3]}", f"{old:.3f} ms", f"{proof.new.percentiles[p]:.3f} ms")
+        for p, old in proof.old.percentiles.items()
+    ]
+    facts.append(("size", f"{proof.old.size:,} bytes", f"{proof.new.size:,} bytes"))
+    notes = [
+        "The new file is identical to the old one, byte for byte."
+        if trip.identical
+        else f"{len(trip.patched.changes)} constants have new values; every other byte is the old file's."
+    ]
+    float_notes = []
+    if len(trip.comparisons) > 1:
+        drift = trip.comparisons["float"]
+        worst = min((o.metrics.sqnr_db for o in drift.outputs if o.metrics is not None), default=None)
+        float_notes.append(
+            "This page compares in fakequant numerics, which round as the device does. "
+            f"The float model's worst output stands at {worst:.1f} dB SQNR: see comparison-float.json."
+        )
+    return ReportData(
+        model=name,
+        manifest=trip.recording.manifest,
+        comparison=trip.primary,
+        notes=tuple(float_notes),
+        round_trip=RoundTrip(proof.old.name, proof.new.name, proof.comparison, tuple(facts), tuple(notes)),
+    )
+
+
+def to_json(trip: Trip) -> dict[str, Any]:
+    """A summary of every stage."""
+    inspected, primary = trip.inspection.to_json(), trip.primary
+    del inspected["graphs"]
+    certificate = trip.recording.manifest.certificate
+    return {
+        "folder": str(trip.folder),
+        "inspect": inspected,
+        "capture": {
+            "recording": str(trip.recording.path),
+            "samples": trip.recording.sample_count,
+            "certificate": certificate and certificate.to_json(),
+        },
+        "reconstruct": {
+            "output": str(trip.folder / "model.keras"),
+            "numerics": "float",
+            "parameters": trip.emission.model.count_params(),
+            "stock_keras": not trip.emission.own_layers,
+        },
+        "compare": {name: summary(c) for name, c in trip.comparisons.items()},
+        "primary_numerics": primary.numerics,
+        "export": {
+            "output": str(trip.folder / trip.proof.new.name),
+            "method": "patch",
+            "identical_bytes": trip.identical,
+            "changed_tensors": len(trip.patched.changes),
+        },
+        "prove": {k: v for k, v in trip.proof.to_json().items() if k != "layers"},
+        "report": str(trip.report),
+    }
+
+
+def summary(comparison: Comparison) -> dict[str, Any]:
+    """A comparison without its rows: the verdict, and the worst layer in each mode."""
+    document = comparison.to_json()
+    worst: dict[str, Any] = {}
+    for mode in MODES:
+        for metric in ("lsb_max", "max_abs_over_range"):
+            ranked = comparison.worst(mode, metric)
+            if ranked:
+                worst[f"{mode}.{metric}"] = {"node": ranked[0].node, "value": ranked[0].value(mode, metric)}
+    keys = ("passed", "samples", "first_fault", "isolated_faults", "outputs")
+    return {**{k: document[k] for k in keys}, "layers": len(document["layers"]), "worst": worst}

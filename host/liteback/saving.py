@@ -1,0 +1,112 @@
+"""Writing a reconstruction to disk: .keras, .h5, or a SavedModel."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from .emit.emission import Emission
+from .errors import UsageError
+from .ir import Graph
+
+NO_SIGNATURES: Mapping[str, Emission] = {}
+
+
+def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO_SIGNATURES) -> None:
+    """Write the model in the format its name asks for: .keras, .h5 / .hdf5, or a folder (SavedModel).
+
+    Written beside and renamed: `path` never holds half a model. signatures: for a SavedModel, the models behind the
+    file's own signatures; `emission` is the one behind `serving_default`.
+
+    Raises:
+        UsageError: the ending is none of these, the format cannot hold the model, or `path` cannot be written.
+    """
+    writers = {".keras": _write_keras, ".h5": _write_h5, ".hdf5": _write_h5}
+    writer = writers.get(path.suffix)
+    if writer is None and path.suffix:
+        raise UsageError(
+            f"The ending says the format: .keras, .h5, or none for a SavedModel folder. Received: {path.name!r}."
+        )
+    if path.is_dir() and not (path / "saved_model.pb").exists():
+        raise UsageError(f"The folder {str(path)!r} holds something other than a SavedModel. Choose another name.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(path) as fresh:
+            if writer is not None:
+                writer(emission, fresh)
+            else:
+                _write_saved_model({"serving_default": emission, **signatures}, fresh)
+    except OSError as error:
+        raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path of the same ending in a folder beside `path`; what is there afterwards takes `path`'s place."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem[:40]}.", dir=path.parent) as folder:
+        fresh = Path(folder) / f"model{path.suffix}"
+        yield fresh
+        if path.is_dir():
+            shutil.move(path, Path(folder) / "replaced")
+        fresh.replace(path)
+
+
+def _write_keras(emission: Emission, path: Path) -> None:
+    emission.model.save(path)
+
+
+def _write_h5(emission: Emission, path: Path) -> None:
+    if emission.keras_ops:
+        listed = ", ".join(emission.keras_ops[:5])
+        raise UsageError(
+            f"The .h5 format holds layers only; this model also needs {len(emission.keras_ops)} operations of "
+            f"keras.ops ({listed}{', ...' if len(emission.keras_ops) > 5 else ''}). Save it as .keras instead."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras calls its own format old
+        emission.model.save(path)
+
+
+def _write_saved_model(endpoints: Mapping[str, Emission], path: Path) -> None:
+    archive = keras.export.ExportArchive()
+    for model in {id(e.model): e.model for e in endpoints.values()}.values():
+        archive.track(model)
+    for key, emission in endpoints.items():
+        inputs, _ = interface_names(emission.graph)
+        tensors = zip(emission.model.inputs, inputs, strict=True)
+        specs = [tf.TensorSpec(x.shape, x.dtype, name=name) for x, name in tensors]
+        archive.add_endpoint(key, _serving(emission), input_signature=specs)
+    archive.write_out(str(path), verbose=False)
+
+
+def _serving(emission: Emission) -> Callable[..., dict[str, Any]]:
+    """A model as a function from its inputs, in order, to its outputs by name."""
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        results = emission.model(tensors[0] if len(tensors) == 1 else list(tensors))
+        results = results if isinstance(results, (list, tuple)) else [results]
+        return dict(zip(interface_names(emission.graph)[1], results, strict=True))
+
+    return serve
+
+
+def interface_names(graph: Graph) -> tuple[list[str], list[str]]:
+    """The names of a graph's inputs and outputs as a SavedModel's signature takes them, each once."""
+    return _names(graph, graph.inputs, "input"), _names(graph, graph.outputs, "output")
+
+
+def _names(graph: Graph, tensors: Sequence[int], kind: str) -> list[str]:
+    names = [_identifier(graph.tensors[t].name) or f"{kind}_{k}" for k, t in enumerate(tensors)]
+    return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name.removesuffix(":0")).strip("_")

@@ -1,0 +1,1 @@
+"""The way to a board: the client of its agent."""

@@ -1,0 +1,215 @@
+"""The client of a board's agent: models go up, tensors come back.
+
+with connect("local") as board:
+    sha256 = board.put_model(data)
+    with board.open(sha256, tensors=[3, 7], patches=[tap(data, [3])]) as session:
+        step = session.invoke(0, {0: image})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+
+from liteback.errors import AgentIncompatible, BoardUnreachable, RunFailed, UsageError
+from liteback.files import read_model
+from liteback.flatbuffer.tap import Patch
+from liteback.inputs import Inputs, read_inputs
+from liteback.lift import lift
+from liteback.recording import Recording
+from liteback.session.failures import translated
+from liteback.session.local import LocalAgent
+from liteback.session.run import Invocation, RunOptions, RunSession, input_chunks, run_config
+from liteback_deploy.target import Target, parse_target
+from liteback_proto import PROTOCOL, agent_pb2, agent_pb2_grpc
+from liteback_proto.tensors import CHUNK_BYTES
+
+__all__ = ["Board", "Invocation", "RunOptions", "RunSession", "connect"]
+
+_DEFAULTS = RunOptions()
+_CONNECT_SECONDS = 20.0
+_CALL_SECONDS = 60.0
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", 16 << 20),  # chunks are smaller
+    ("grpc.enable_http_proxy", 0),  # the address is this machine's own
+]
+
+
+def connect(target: str = "local") -> Board:
+    """The board behind `--target`, its protocol checked.
+
+    Raises:
+        UsageError: the target is malformed.
+        BoardUnreachable: no connection.
+        AgentIncompatible: the agent does not start, or speaks another protocol.
+    """
+    try:
+        parsed = parse_target(target)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not parsed.is_local:
+        raise BoardUnreachable(
+            f"SSH targets arrive with `liteback deploy`; run on the board itself with --target local. "
+            f"Received: {target}"
+        )
+    agent = LocalAgent()
+    try:
+        return Board(parsed, agent.address, agent.token, agent.stop)
+    except BaseException:
+        agent.stop()
+        raise
+
+
+class Board:
+    """A connection to a running agent. A context manager; `close` also runs `on_close`."""
+
+    def __init__(self, target: Target, address: str, token: str, on_close: Callable[[], None] = lambda: None) -> None:
+        """Connect to the agent at a gRPC address of this machine (its own, or an SSH forward's end).
+
+        Raises:
+            BoardUnreachable: no connection, or the token is refused.
+            AgentIncompatible: the agent speaks another protocol.
+        """
+        self.target = target
+        self._on_close = on_close
+        self._metadata = (("authorization", f"Bearer {token}"),)
+        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self._stub = agent_pb2_grpc.AgentStub(self._channel)  # type: ignore[no-untyped-call]
+        try:
+            self.info = self._checked_info()
+        except BaseException:
+            self._channel.close()
+            raise
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+        self._on_close()
+
+    def put_model(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> str:
+        """Upload what the board does not hold yet; the model's sha256.
+
+        progress: called with (bytes held, bytes in all) after each chunk.
+
+        Raises:
+            RunFailed: the store is full, or the data was damaged on the way.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        replies: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+        def requests() -> Iterator[agent_pb2.PutModelRequest]:
+            yield agent_pb2.PutModelRequest(header=agent_pb2.ModelHeader(sha256=sha256, size=len(data)))
+            for offset in range(replies.get(), len(data), CHUNK_BYTES):
+                part = data[offset : offset + CHUNK_BYTES]
+                yield agent_pb2.PutModelRequest(chunk=agent_pb2.ModelChunk(offset=offset, data=part))
+                if progress is not None:
+                    progress(offset + len(part), len(data))
+
+        complete = False
+        with translated("while uploading the model"):
+            try:
+                for reply in self._stub.PutModel(requests(), metadata=self._metadata):
+                    complete = reply.complete
+                    replies.put(reply.offset)
+            finally:
+                replies.put(len(data))  # a call that failed at once must not leave its sender waiting
+        if not complete:
+            raise RunFailed("The upload ended before the board had the whole model. Try again: it is resumed.")
+        return sha256
+
+    def models(self) -> dict[str, int]:
+        """What the board's store holds: sha256 -> bytes."""
+        with translated("while listing the models"):
+            reply = self._stub.ListModels(agent_pb2.ListModelsRequest(), metadata=self._metadata, timeout=_CALL_SECONDS)
+        return {model.sha256: model.size for model in reply.models}
+
+    def delete_model(self, sha256: str) -> bool:
+        """Remove a model from the board's store; whether it was there."""
+        request = agent_pb2.DeleteModelRequest(sha256=sha256)
+        with translated("while deleting a model"):
+            return bool(self._stub.DeleteModel(request, metadata=self._metadata, timeout=_CALL_SECONDS).deleted)
+
+    def open(
+        self,
+        sha256: str,
+        options: RunOptions = _DEFAULTS,
+        *,
+        tensors: Sequence[int] = (),
+        patches: Sequence[Patch] = (),
+    ) -> RunSession:
+        """A worker on the board with the patched model loaded.
+
+        tensors: the inputs and outputs, tapped ones included, to read after each step.
+
+        Raises:
+            ModelRefused: the runtime does not take the model, or crashes over it.
+            AgentIncompatible: the runtime, delegate or kernels are not to be had.
+            RunFailed: the worker died, or a limit was reached.
+        """
+        return RunSession(self._stub.Run, self._metadata, run_config(sha256, options, tensors, patches))
+
+    def benchmark(
+        self,
+        sha256: str,
+        inputs: Mapping[int, NDArray[Any]],
+        options: RunOptions = _DEFAULTS,
+        warmup: int = 5,
+        runs: int = 50,
+        patches: Sequence[Patch] = (),
+    ) -> list[int]:
+        """Nanoseconds of each of `runs` invokes after `warmup` uncounted ones. Raises as `open` does."""
+        request = agent_pb2.BenchmarkRequest(
+            config=run_config(sha256, options, (), patches),
+            inputs=input_chunks(0, inputs),
+            warmup=warmup,
+            runs=runs,
+        )
+        with translated("while measuring the latency"):
+            return list(self._stub.Benchmark(request, metadata=self._metadata).invoke_ns)
+
+    def capture(
+        self, model: str | Path | bytes, inputs: Inputs | Path | str, path: Path | str, **settings: Any
+    ) -> Recording:
+        """Record what this board computes: `session.capture.capture`, from a file and its inputs.
+
+        model: a .tflite file or its bytes. inputs: a file, a folder, or `liteback.inputs.random_inputs(...)`. path:
+        the recording's folder. settings: options, select, budget, progress.
+
+        Raises: as `session.capture.capture` and `inputs.read_inputs` do.
+        """
+        from liteback.session.capture import capture
+
+        data = read_model(model)
+        lifted = lift(data)
+        if not isinstance(inputs, Inputs):
+            inputs = read_inputs(inputs, lifted.main, signatures=lifted.signatures)
+        return capture(self, lifted, data, inputs, path, **settings)
+
+    def _checked_info(self) -> agent_pb2.Info:
+        with translated("while connecting"):
+            info: agent_pb2.Info = self._stub.GetInfo(
+                agent_pb2.GetInfoRequest(),
+                metadata=self._metadata,
+                timeout=_CONNECT_SECONDS,
+                wait_for_ready=True,
+            )
+        if info.protocol != PROTOCOL:
+            raise AgentIncompatible(
+                f"Agent and host speak the same protocol. Received: {info.protocol} from agent "
+                f"{info.agent_version} on {self.target}, {PROTOCOL} here. Deploy one version on both sides."
+            )
+        return info

@@ -1,0 +1,163 @@
+"""Running a reconstruction beside the board: every node's output, from the model's inputs or from the board's own.
+
+cumulative: x -> layer 1 -> layer 2 -> ...          errors add up, as they do in use
+isolated:   each layer is fed what the board fed it  each error is the layer's own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from .emit.build import emit, graph_of_signature
+from .emit.emission import Emission, Value, numerics_of
+from .emit.state import reset_state
+from .errors import UsageError
+from .ir import Graph, Model
+from .numerics.affine import dequantize
+from .reconstruction import serving_signature
+from .saving import interface_names
+
+Arrays = Mapping[int, NDArray[Any]]  # tensor index -> values
+
+
+class KerasTwin:
+    """A Keras model and the graph it was made from. A `compare.Candidate`.
+
+    graph: as `passes.simplify` left it. values: tensor index -> its place in the model.
+    """
+
+    def __init__(self, model: Any, graph: Graph, values: Mapping[int, Value], numerics: str, name: str) -> None:
+        self.model, self.graph, self.numerics, self.name = model, graph, numerics, name
+        operations = {operation.name: operation for operation in model.operations}
+        missing = sorted({v.operation for v in values.values()} - operations.keys())
+        if missing:
+            raise UsageError(
+                f"The model {name} is no reconstruction of this .tflite file: it has no layer {missing[0]!r} "
+                f"({len(missing)} of {len(values)} are missing). Layers keep the names that `reconstruct` gave them."
+            )
+        places = {t: operations[v.operation]._inbound_nodes[v.call].output_tensors[v.output] for t, v in values.items()}
+        self._places = {t: id(place) for t, place in places.items()}
+        self._run = tf.function(self._traverse)
+
+    @classmethod
+    def of(cls, emission: Emission, name: str = "reconstruction") -> KerasTwin:
+        return cls(emission.model, emission.graph, emission.values, emission.numerics, name)
+
+    @classmethod
+    def match(cls, model: Any, source: Model, name: str) -> KerasTwin:
+        """A model, trained further or not, matched with the file it was reconstructed from by its layers' names.
+
+        Raises:
+            UsageError: it is not one that was reconstructed from this file.
+        """
+        numerics = numerics_of(model)
+        emission = emit(source, numerics)
+        return cls(model, emission.graph, emission.values, numerics, name)
+
+    def cumulative(self, inputs: Arrays) -> dict[int, NDArray[Any]]:
+        """Codes of the graph's inputs -> every tensor of the model, in real values; `exact`: in codes."""
+        reset_state(self.model)  # a sample begins as a board's does
+        return self._arrays(self._run([self._feed(t, inputs[t]) for t in self.graph.inputs], {}))
+
+    def isolated(self, device: Arrays) -> dict[int, NDArray[Any]]:
+        """Codes of the tensors the board computed -> every node's output, each node fed the board's own inputs."""
+        reset_state(self.model)
+        taken = {str(t): self._feed(t, a) for t, a in device.items() if t in self._places}
+        return self._arrays(self._run([self._feed(t, device[t]) for t in self.graph.inputs], taken))
+
+    def _feed(self, index: int, codes: NDArray[Any]) -> Any:
+        """What the model takes for a tensor's codes: themselves, if it computes on codes, else real values."""
+        return tf.constant(codes if self.numerics == "exact" else _real(self.graph, index, codes))
+
+    def _arrays(self, computed: Mapping[str, Any]) -> dict[int, NDArray[Any]]:
+        return {int(t): np.asarray(value) for t, value in computed.items()}
+
+    def _traverse(self, feeds: list[Any], device: dict[str, Any]) -> dict[str, Any]:
+        """Run the model's operations in order; what the board computed takes the place of what they computed.
+
+        Keras shows no public way to step through a Functional model: the node tables are those that its own
+        `Function._run_through_graph` uses (keras 3).
+        """
+        replaced = {self._places[int(t)]: value for t, value in device.items()}
+        computed = {id(place): value for place, value in zip(self.model.inputs, feeds, strict=True)}
+        known = {place: replaced.get(place, value) for place, value in computed.items()}
+        for depth in sorted(self.model._nodes_by_depth, reverse=True):
+            for node in self.model._nodes_by_depth[depth]:
+                if node.is_input:
+                    continue
+                args, kwargs = node.arguments.fill_in(known)
+                results = node.operation(*args, **kwargs)
+                for place, value in zip(node.outputs, keras.tree.flatten(results), strict=True):
+                    computed[id(place)] = value
+                    known[id(place)] = replaced.get(id(place), value)
+        return {str(t): computed[place] for t, place in self._places.items()}
+
+
+class OutputsOnly:
+    """A SavedModel: it runs, and its layers cannot be read one by one. A `compare.Candidate`."""
+
+    numerics = "SavedModel"
+
+    def __init__(self, path: Path, source: Model) -> None:
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+            self._serve = self._loaded.signatures["serving_default"]
+        except (OSError, KeyError, ValueError) as error:
+            raise UsageError(f"{str(path)!r} is no SavedModel with a signature `serving_default`: {error}") from error
+        self.name = path.name
+        key = serving_signature(source)
+        self.graph = source.main if key is None else graph_of_signature(source.graphs, source.signatures, key)
+
+    def cumulative(self, inputs: Arrays) -> dict[int, NDArray[Any]]:
+        """Codes of the graph's inputs -> its outputs, in real values."""
+        takes, gives = interface_names(self.graph)
+        known = set(self._serve.structured_input_signature[1]), set(self._serve.structured_outputs)
+        if known != (set(takes), set(gives)):
+            raise UsageError(
+                f"{self.name} is no reconstruction of the recorded file. Its signature takes {sorted(known[0])} and "
+                f"gives {sorted(known[1])}; expected: {sorted(takes)} and {sorted(gives)}."
+            )
+        specs = self._serve.structured_input_signature[1]
+        feeds = {
+            name: tf.constant(inputs[t] if specs[name].dtype.is_integer else _real(self.graph, t, inputs[t]))
+            for name, t in zip(takes, self.graph.inputs, strict=True)
+        }
+        results = self._serve(**feeds)
+        return {t: np.asarray(results[name]) for name, t in zip(gives, self.graph.outputs, strict=True)}
+
+    def isolated(self, device: Arrays) -> dict[int, NDArray[Any]]:
+        """Nothing."""
+        return {}
+
+
+def _real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:
+    tensor = graph.tensors[index]
+    if tensor.quantization is not None and tensor.is_quantized:
+        return dequantize(codes, tensor.quantization)
+    return codes
+
+
+def load_model(path: Path) -> Any:
+    """A Keras model from a .keras or .h5 file.
+
+    Raises:
+        UsageError: there is none at that path.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no model at {str(path)!r}.")
+    if path.is_dir():
+        raise UsageError(
+            f"{str(path)!r} is a SavedModel: it runs, but its layers cannot be read one by one. "
+            "Give the .keras file that `liteback reconstruct -o model.keras` writes."
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise UsageError(f"{str(path)!r} is no Keras model that can be loaded: {error}") from error
