@@ -1,0 +1,256 @@
+"""The command line as its users start it: real processes, their stdout, stderr and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+import tflite_build as build
+
+pytestmark = pytest.mark.slow
+
+
+def liteback(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "liteback", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+        check=False,
+    )
+
+
+def document(*arguments: Any) -> dict[str, Any]:
+    """The JSON of a command that ends well; stdout holds nothing else."""
+    result = liteback(*arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    loaded: dict[str, Any] = json.loads(result.stdout)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """y = relu(x W' + b) and a softmax behind it, in int8: a whole little network."""
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-127, 128, (5, 8)).astype(np.int8)
+    model = build.build_model(
+        build.Subgraph(
+            [
+                build.Tensor([1, 8], "int8", name="x", scale=0.1, zero_point=2),
+                build.Tensor([5, 8], "int8", weights, "w", scale=0.02),
+                build.Tensor([5], "int32", rng.integers(-900, 900, 5).astype(np.int32), "b", scale=0.002),
+                build.Tensor([1, 5], "int8", name="y", scale=0.05, zero_point=-128),
+                build.Tensor([1, 5], "int8", name="p", scale=1 / 256, zero_point=-128),
+            ],
+            [
+                build.Op("FULLY_CONNECTED", [0, 1, 2], [3], schema.FullyConnectedOptionsT(), version=4),
+                build.Op("SOFTMAX", [3], [4], _softmax(), version=2),
+            ],
+            [0],
+            [4],
+        ),
+        description="test network",
+    )
+    path = tmp_path_factory.mktemp("model") / "dense.tflite"
+    path.write_bytes(model)
+    return path
+
+
+def _softmax() -> Any:
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    return options
+
+
+def test_every_command_explains_itself() -> None:
+    top = liteback("--help")
+    assert top.returncode == 0
+    for command in ("doctor", "inspect", "reconstruct", "capture", "compare", "export", "prove", "roundtrip"):
+        assert command in top.stdout
+        assert liteback(command, "--help").returncode == 0
+
+
+def test_inspect_answers_without_tensorflow(dense: Path) -> None:
+    found = document("inspect", dense)
+    assert found["nodes"] == 2
+    assert found["ops"] == {"FULLY_CONNECTED": 1, "SOFTMAX": 1}
+    assert found["quantization"] == "full int8 per-tensor"
+    assert found["unsupported"] == []
+    assert len(found["sha256"]) == 64
+    code = f"""
+import sys
+from liteback.cli.main import run
+assert run(["inspect", {str(dense)!r}]) == 0
+assert not {{"tensorflow", "keras", "grpc"}} & set(sys.modules), "inspect must answer at once"
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_the_commands_one_after_the_other(dense: Path, tmp_path: Path) -> None:
+    recording, keras_file, new = tmp_path / "rec", tmp_path / "model.keras", tmp_path / "new.tflite"
+    captured = document("capture", dense, "--random", 3, "-o", recording)
+    assert captured["samples"] == 3
+    assert captured["tensors"] == 2
+    assert captured["passes"] == 1
+    assert captured["bytes"] > 0
+    assert captured["certificate"]["good"] is True
+
+    made = document("reconstruct", dense, "-o", keras_file)
+    assert made["numerics"] == "float"
+    assert made["nodes"] == 2
+    assert made["stock_keras"] is True
+    assert made["parameters"] == 45
+    assert made["seconds"] > 0
+
+    compared = document("compare", dense, recording)
+    assert [row["op"] for row in compared["layers"]] == ["FULLY_CONNECTED", "SOFTMAX"]
+    assert compared["first_fault"] is None
+    assert all(row["isolated"]["lsb_max"] <= 1 for row in compared["layers"])
+    assert document("compare", keras_file, recording)["numerics"] == "float"
+
+    exported = document("export", keras_file, "--like", dense, "-o", new)
+    assert exported["method"] == "patch"
+    assert exported["identical_bytes"] is True
+    assert exported["changed_tensors"] == []
+    assert new.read_bytes() == dense.read_bytes()
+
+    proven = document("prove", dense, new, "--random", 3)
+    assert proven["passed"] is True
+    assert proven["identical"] is True
+    assert proven["latency"]["new"]["p50_ms"] > 0
+    assert proven["size"] == {"old": dense.stat().st_size, "new": dense.stat().st_size}
+
+
+def test_a_saved_model_compares_by_its_outputs(dense: Path, tmp_path: Path) -> None:
+    document("capture", dense, "--random", 2, "-o", tmp_path / "rec")
+    document("reconstruct", dense, "-o", tmp_path / "saved", "--numerics", "fakequant")
+    compared = document("compare", tmp_path / "saved", tmp_path / "rec")
+    assert compared["outputs"]
+
+
+def test_the_round_trip_leaves_everything(dense: Path, tmp_path: Path) -> None:
+    found = document("roundtrip", dense, "--random", 2, "-o", tmp_path)
+    assert found["capture"]["certificate"]["good"] is True
+    assert found["export"]["identical_bytes"] is True
+    assert found["prove"]["passed"] is True
+    report = Path(found["report"])
+    assert "dense_000" in report.read_text()
+    names = {p.name for p in tmp_path.iterdir()}
+    assert {"inspect.json", "recording", "model.keras", "dense-back.tflite", "junit.xml", "report.html"} <= names
+
+
+def test_the_float_file_loads_where_liteback_is_not_installed(dense: Path, tmp_path: Path) -> None:
+    document("reconstruct", dense, "-o", tmp_path / "model.keras")
+    code = f"""
+import sys
+sys.modules["liteback"] = None  # any import of it fails
+import keras
+print(keras.models.load_model({str(tmp_path / "model.keras")!r}).count_params())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout.strip() == "45", result.stderr
+
+
+def test_gates_decide_the_exit_code(dense: Path, tmp_path: Path) -> None:
+    document("capture", dense, "--random", 2, "-o", tmp_path / "rec")
+    good = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.lsb_max<=1")
+    assert good.returncode == 0, good.stderr
+    bad = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0")
+    assert bad.returncode == 1
+    assert "lsb_max" in bad.stderr
+    nonsense = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.beauty>=1")
+    assert nonsense.returncode == 2
+
+
+def test_a_trained_model_goes_back_into_its_file(dense: Path, tmp_path: Path) -> None:
+    document("reconstruct", dense, "-o", tmp_path / "model.keras")
+    code = f"""
+import keras, numpy as np
+model = keras.models.load_model({str(tmp_path / "model.keras")!r})
+model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+model.fit(np.random.default_rng(0).normal(size=(64, 8)), np.arange(64) % 5, epochs=3, verbose=0)
+model.save({str(tmp_path / "tuned.keras")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+    new = tmp_path / "new.tflite"
+    exported = document("export", tmp_path / "tuned.keras", "--like", dense, "-o", new)
+    assert exported["identical_bytes"] is False
+    assert {c["name"] for c in exported["changed_tensors"]} == {"w", "b"}
+    assert new.stat().st_size == dense.stat().st_size
+    proven = document("prove", dense, new, "--random", 4)
+    assert proven["passed"] is True
+    assert proven["identical"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["inspect", "nothing.tflite"], 2, "No such file"),
+        (["inspect", "noise.tflite"], 8, "TFL3"),
+        (["reconstruct", "noise.tflite", "-o", "out.keras"], 8, "TFL3"),
+        (["capture", "noise.tflite", "--random", "1", "-o", "rec"], 8, "TFL3"),
+        (["roundtrip", "noise.tflite", "--random", "1", "-o", "rec"], 8, "TFL3"),
+        (["inspect"], 2, "Missing argument"),
+        (["frobnicate"], 2, "No such command"),
+        (["capture", "dense.tflite", "-o", "rec"], 2, "--random"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--kernels", "fast"], 2, "reference"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--select", "nosuch"], 2, "nosuch"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "pi@nowhere"], 3, "pi@nowhere"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "a b"], 2, "user@host"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--runtime", "nosuch"], 5, "nosuch"),
+        (["reconstruct", "dense.tflite", "-o", "out.txt"], 2, ".keras"),
+        (["reconstruct", "dense.tflite", "-o", "out.keras", "--numerics", "vague"], 2, "fakequant"),
+        (["compare", "dense.tflite", "nothing"], 2, "manifest.json"),
+        (["export", "dense.tflite", "--like", "dense.tflite", "-o", "x.tflite"], 2, "Keras"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_bad_input_gives_one_clear_message(
+    arguments: Sequence[str], code: int, says: str, dense: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "noise.tflite").write_bytes(np.random.default_rng(0).bytes(5000))
+    (tmp_path / "dense.tflite").write_bytes(dense.read_bytes())
+    before = sorted(p.name for p in tmp_path.iterdir())
+    result = liteback(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == before, "nothing half-written stays behind"
+
+
+def test_an_error_is_json_too(tmp_path: Path) -> None:
+    result = liteback("inspect", tmp_path / "nothing.tflite", "--json")
+    assert json.loads(result.stdout)["exit_code"] == result.returncode == 2
+
+
+def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_path: Path) -> None:
+    model = shared_models / "networks/mobilenet_v1_0.25_224_1_default_1.tflite"
+    command = [sys.executable, "-m", "liteback", "capture", model, "--random", 400, "-o", tmp_path / "rec"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    children: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list((tmp_path / "rec").glob("**/*.safetensors"))) < 5:
+        children = psutil.Process(process.pid).children(recursive=True) or children
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    gone, alive = psutil.wait_procs(children, timeout=10)
+    assert gone
+    assert not alive
+    leftovers = [p for p in (tmp_path / "rec").rglob(".*")]
+    assert leftovers == []

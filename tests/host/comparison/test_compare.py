@@ -1,0 +1,170 @@
+"""Faults put into a known candidate are found where they were put, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.compare_data import GRAPH, FakeTwin, Fault, record
+from liteback.comparison.compare import RecordingCandidate, compare
+from liteback.comparison.result import Comparison, Thresholds
+from liteback.errors import UsageError
+from liteback.ir import Graph
+from liteback.recording import Recording
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return record(tmp_path_factory.mktemp("compare") / "rec")
+
+
+def test_a_faithful_twin_passes(recording: Recording) -> None:
+    progress: list[tuple[int, int]] = []
+    comparison = compare(GRAPH, recording, FakeTwin(), progress=lambda *done: progress.append(done))
+    assert comparison.passed
+    assert comparison.first_fault is None
+    assert comparison.isolated_faults == ()
+    assert comparison.samples == 2
+    assert [row.node for row in comparison.rows] == ["relu_000", "conv2d_001", "add_002", "dequantize_003"]
+    assert [output.tensor.index for output in comparison.outputs] == [4]
+    assert comparison.rows[1].isolated.lsb_max == 0
+    assert comparison.rows[1].isolated.elements == 80
+    assert progress == [(1, 2), (2, 2)]
+
+
+FAULTS: dict[str, Fault] = {
+    "a swapped channel": lambda v: v[..., [1, 0, *range(2, 10)]],
+    "a bias of three steps": lambda v: v + np.float32(0.6),
+    "NaN": lambda v: np.where(np.arange(10) == 3, np.float32(np.nan), v),
+    "infinity": lambda v: np.where(np.arange(10) == 3, np.float32(np.inf), v),
+    "zeros": np.zeros_like,
+    "another shape": lambda v: v.reshape(4, 10),
+    "codes of another type": lambda v: v.astype(np.int32),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_the_first_fault_is_where_it_was_put(recording: Recording, fault: Fault) -> None:
+    comparison = compare(GRAPH, recording, FakeTwin({2: fault}))
+    assert not comparison.passed
+    assert comparison.first_fault is not None
+    assert comparison.first_fault.node == "conv2d_001"
+    assert [row.node for row in comparison.isolated_faults] == ["conv2d_001"]
+
+
+def test_a_float_tensor_drifts_with_the_codes_it_is_computed_from(recording: Recording) -> None:
+    """The output's last bits are not the twin's: the device rounded to codes on the way, the twin did not."""
+    output = compare(GRAPH, recording, FakeTwin()).outputs[0]
+    assert output.metrics.max_abs_over_range > Thresholds().float_cumulative
+    assert output.passed
+    strict = compare(GRAPH, recording, FakeTwin(), Thresholds(sqnr_cumulative=200))
+    assert not strict.outputs[0].passed
+
+
+def test_a_fault_spreads_cumulatively_and_not_in_isolation(recording: Recording) -> None:
+    class Spreading(FakeTwin):
+        def cumulative(self, inputs: dict) -> dict:
+            values = super().cumulative(inputs)
+            return {t: value + np.float32(8) * (t >= 2) for t, value in values.items()}
+
+    comparison = compare(GRAPH, recording, Spreading({2: lambda v: v + 1}))
+    assert [row.passed["cumulative"] for row in comparison.rows] == [True, False, False, False]
+    assert [row.passed["isolated"] for row in comparison.rows] == [True, False, True, True]
+    assert comparison.first_fault.node == "conv2d_001"
+    assert comparison.worst()[0].node == "conv2d_001"
+    assert comparison.worst("isolated", "lsb_max")[0].isolated.lsb_max == 5
+
+
+def test_an_unrecorded_tensor_hands_its_inputs_verdict_on(tmp_path: Path) -> None:
+    partial = record(tmp_path / "rec", tensors=(1, 3, 4))
+
+    class Isolated(FakeTwin):
+        def isolated(self, device: dict) -> dict:
+            return {}
+
+    comparison = compare(GRAPH, partial, Isolated({1: lambda v: v + 5, 3: lambda v: v + 5}))
+    assert comparison.first_fault.node == "relu_000"  # and not add_002, which lies behind it
+    comparison = compare(GRAPH, partial, Isolated({3: lambda v: v + 5}))
+    assert comparison.first_fault.node == "add_002"
+    assert "isolated" not in comparison.rows[0].passed
+
+
+def test_a_layer_the_candidate_does_not_show_is_listed(recording: Recording) -> None:
+    comparison = compare(GRAPH, recording, FakeTwin(hidden={2}))
+    assert [row.node for row in comparison.rows] == ["relu_000", "add_002", "dequantize_003"]
+    assert [(m.node, m.tensor) for m in comparison.missing] == [("conv2d_001", "t2")]
+    assert "does not show it" in comparison.missing[0].reason
+
+
+def test_nothing_in_common_is_an_error(recording: Recording, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare(GRAPH, recording, FakeTwin(hidden=range(5)))
+    with pytest.raises(UsageError, match="needs a sample"):
+        compare(GRAPH, record(tmp_path / "empty", samples=0), FakeTwin())
+
+
+def test_a_recording_of_a_larger_graph_is_refused(recording: Recording) -> None:
+    small = Graph(0, "", GRAPH.tensors[:3], GRAPH.nodes[:2], (0,), (2,))
+    with pytest.raises(UsageError, match="holds tensor #4"):
+        compare(small, recording, FakeTwin())
+
+
+def test_two_recordings_match_by_their_inputs_in_any_order(recording: Recording, tmp_path: Path) -> None:
+    other = record(tmp_path / "other", samples=3)
+    comparison = compare(GRAPH, recording, RecordingCandidate(other))
+    assert comparison.passed
+    assert all(row.cumulative.differ == 0 and row.isolated is None for row in comparison.rows)
+    assert comparison.rows[0].to_json()["isolated"] == {}
+    with pytest.raises(UsageError, match="on the same inputs"):
+        compare(GRAPH, other, RecordingCandidate(recording))
+
+
+def test_recordings_of_differently_numbered_files(recording: Recording) -> None:
+    candidate = RecordingCandidate(recording, GRAPH, tensors={0: 0, 3: 3, 4: 4})
+    comparison = compare(GRAPH, recording, candidate)
+    assert [row.tensor.index for row in comparison.rows] == [3, 4]
+    assert comparison.rows[0].cumulative.lsb_max == 0
+
+
+def as_json(comparison: Comparison) -> dict:
+    return json.loads(json.dumps(comparison.to_json(), allow_nan=False))
+
+
+def test_the_json_contract(recording: Recording) -> None:
+    document = as_json(compare(GRAPH, recording, FakeTwin({2: FAULTS["NaN"]})))
+    layer = document["layers"][1]
+    assert layer["node"] == "conv2d_001"
+    assert layer["op"] == "CONV_2D"
+    assert layer["tensor"] == "t2"
+    assert math.isnan(float(layer["isolated"]["sqnr_db"]))
+    assert layer["cumulative"]["nan"] == 8
+    assert document["first_fault"]["node"] == "conv2d_001"
+    assert document["outputs"][0]["tensor"] == "t4"
+    assert "top1" in document["outputs"][0]
+    assert as_json(compare(GRAPH, recording, FakeTwin()))["first_fault"] is None
+
+
+def test_rows_rank_by_any_metric(recording: Recording) -> None:
+    comparison = compare(GRAPH, recording, FakeTwin({2: FAULTS["NaN"], 3: lambda v: v + 1}))
+    assert [row.node for row in comparison.worst("isolated", "sqnr_db")][:2] == ["conv2d_001", "add_002"]
+    assert len(comparison.worst("isolated", "nfr")) == 3  # the float tensor has none
+    with pytest.raises(UsageError, match="Received: 'speed'"):
+        comparison.worst("isolated", "speed")
+
+
+def test_to_pandas(recording: Recording) -> None:
+    pytest.importorskip("pandas")
+    frame = compare(GRAPH, recording, FakeTwin()).to_pandas()
+    assert list(frame["node"])[1] == "conv2d_001"
+    assert frame["isolated.lsb_max"].max() == 0
+
+
+def test_to_pandas_without_pandas(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match="pip install pandas"):
+        compare(GRAPH, recording, FakeTwin()).to_pandas()

@@ -1,0 +1,52 @@
+"""Resizing, and moving elements between space, depth and batch."""
+
+from ..case import Case, Out, codes, const, ints, rand
+
+IMAGE = rand(1, 3, 4, 2)
+MODES = {
+    "legacy": {},
+    "align-corners": {"align_corners": True},
+    "half-pixel": {"half_pixel_centers": True},
+}
+
+CASES = [
+    *(
+        Case(op, [IMAGE, const(size, "int32")], options, name=f"{mode}-{size[0]}x{size[1]}", version=3)
+        for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+        for mode, options in MODES.items()
+        for size in ([6, 8], [7, 5], [2, 1])
+    ),
+    *(
+        Case(op, [IMAGE, ints(2, low=5, high=9)], options, name=f"{mode}-size-at-run-time", version=3)
+        for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+        for mode, options in MODES.items()
+    ),
+    *(
+        Case(
+            op,
+            [codes(1, 3, 4, 2, dtype=dtype, scale=0.1, zero_point=zero_point), const([5, 7], "int32")],
+            {"half_pixel_centers": True},
+            [Out(dtype, 0.1, zero_point)],
+            name=dtype,
+            version=4,
+        )
+        for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+        for dtype, zero_point in (("int8", 2), ("uint8", 128), ("int16", 0))
+    ),
+    Case("SPACE_TO_DEPTH", [rand(2, 4, 6, 3)], {"block_size": 2}),
+    Case("SPACE_TO_DEPTH", [ints(1, 4, 4, 2)], {"block_size": 2}, [Out("int32")], name="int32"),
+    Case("DEPTH_TO_SPACE", [rand(2, 2, 3, 8)], {"block_size": 2}),
+    Case("SPACE_TO_BATCH_ND", [rand(2, 4, 5, 3), const([2, 3], "int32"), const([[1, 1], [0, 1]], "int32")]),
+    Case("SPACE_TO_BATCH_ND", [rand(2, 5, 3), const([2], "int32"), const([[0, 1]], "int32")], name="rank-3", version=3),
+    Case("SPACE_TO_BATCH_ND", [rand(2, 4, 6, 3), const([2, 3], "int32"), ints(2, 2, high=1, low=0)], name="run-time"),
+    Case("BATCH_TO_SPACE_ND", [rand(12, 2, 2, 3), const([2, 3], "int32"), const([[1, 1], [0, 2]], "int32")]),
+    Case("BATCH_TO_SPACE_ND", [rand(4, 3, 3), const([2], "int32"), const([[1, 0]], "int32")], name="rank-3", version=3),
+    Case("BATCH_TO_SPACE_ND", [rand(12, 2, 2, 3), const([2, 3], "int32"), ints(2, 2, high=1, low=0)], name="run-time"),
+    Case(
+        "SPACE_TO_BATCH_ND",
+        [codes(1, 3, 3, 2, scale=0.1, zero_point=5), const([2, 2], "int32"), const([[1, 0], [0, 1]], "int32")],
+        outputs=[Out("int8", 0.1, 5)],
+        name="int8",
+        version=2,
+    ),
+]

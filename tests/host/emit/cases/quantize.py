@@ -1,0 +1,18 @@
+"""Between codes and real values."""
+
+import numpy as np
+
+from ..case import Case, Out, codes, rand
+
+FAKE = {"min": -1.0, "max": 1.0, "num_bits": 8, "narrow_range": False}
+
+CASES = [
+    Case("QUANTIZE", [rand(2, 3)], outputs=[Out("int8", 0.02, 3)], name="int8"),
+    Case("QUANTIZE", [codes(2, 3)], outputs=[Out("uint8", 0.07, 100)], name="requantize", version=2),
+    Case("QUANTIZE", [rand(2, 3)], outputs=[Out("int16", 1e-4)], name="int16", version=2),
+    Case("DEQUANTIZE", [codes(2, 3, zero_point=7)], name="int8", version=2),
+    Case("DEQUANTIZE", [codes(2, 3, dtype="int16", scale=1e-4)], name="int16", version=3),
+    Case("DEQUANTIZE", [rand(2, 3).astype(np.float16)], name="float16", version=3),
+    Case("FAKE_QUANT", [rand(2, 9)], FAKE),
+    Case("FAKE_QUANT", [rand(2, 9)], {**FAKE, "num_bits": 4}, name="four-bits"),
+]

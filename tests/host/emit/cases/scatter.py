@@ -1,0 +1,33 @@
+"""Writing values to places, and gathering values into segments."""
+
+import numpy as np
+
+from ..case import Case, const, ints, rand
+from .shape import FLAG, I32, I64, vector
+
+PLACES = np.array([[1], [3], [1]], np.int32)
+ROWS = rand(5, 2)
+IDS = vector(2, 0, 2, 1, 0)
+
+CASES = [
+    Case("SCATTER_ND", [PLACES, rand(3, 4), const([5, 4], "int32")], name="twice"),
+    Case("SCATTER_ND", [PLACES, ints(3, 4), vector(5, 4)], outputs=I32, name="computed"),
+    Case("SCATTER_ND", [PLACES, np.array([True, False, False]), const([5], "int32")], outputs=FLAG, name="bool"),
+    Case("SPARSE_TO_DENSE", [vector(1, 3), const([5], "int32"), rand(2), const(np.float32(9))], name="vector"),
+    Case(
+        "SPARSE_TO_DENSE",
+        [np.array([[0, 1], [2, 0]], np.int64), const([3, 2], "int64"), ints(2, dtype="int64"), const(-1, "int64")],
+        outputs=I64,
+        name="matrix",
+    ),
+    Case("SEGMENT_SUM", [ROWS, const([0, 0, 1, 1, 2], "int32")]),
+    Case("SEGMENT_SUM", [ints(5, 2), vector(0, 1, 1, 1, 2)], outputs=I32, name="computed"),
+]
+for _how in ("SUM", "MAX", "MIN", "PROD"):
+    CASES += [
+        Case(f"UNSORTED_SEGMENT_{_how}", [ROWS, IDS, const(4, "int32")]),
+        Case(f"UNSORTED_SEGMENT_{_how}", [ints(5, 2), const(IDS), vector(4)[0]], outputs=I32, name="computed-count"),
+        Case(
+            f"UNSORTED_SEGMENT_{_how}", [ints(5), vector(0, -1, 1, 0, -1), const(2, "int32")], {}, I32, name="left-out"
+        ),
+    ]

@@ -1,0 +1,23 @@
+"""One tensor element by element."""
+
+import numpy as np
+
+from ..case import Case, Out, codes, ints, rand
+
+X = rand(2, 3, 4)
+HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997], np.float32)
+
+CASES = [
+    *(Case(op, [X]) for op in ("ABS", "CEIL", "COS", "EXP", "FLOOR", "NEG", "SIGN", "SIN", "SQUARE", "ZEROS_LIKE")),
+    *(Case(op, [abs(X) + 0.1]) for op in ("LOG", "RSQRT", "SQRT")),
+    *(Case(op, [HALVES], name="halves") for op in ("ROUND", "CEIL", "FLOOR")),
+    *(Case(op, [ints(2, 3)], outputs=[Out("int32")], name="int32") for op in ("ABS", "NEG", "SIGN", "ZEROS_LIKE")),
+    *(Case(op, [ints(4, dtype="int64")], outputs=[Out("int64")], name="int64") for op in ("NEG", "ZEROS_LIKE")),
+    Case("ABS", [codes(2, 3, 4, zero_point=9)], outputs=[Out("int8", 0.03, -100)], name="int8"),
+    Case("EXP", [codes(2, 3, 4, scale=0.01)], outputs=[Out("int8", 0.02, -128)], name="int8", version=2),
+    Case("EXP", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 1e-3)], name="int16", version=2),
+    Case("BUCKETIZE", [rand(9)], {"boundaries": [-1.0, 0.0, 0.5]}, [Out("int32")]),
+    Case("BUCKETIZE", [ints(9)], {"boundaries": [-1.0, 0.0, 5.0]}, [Out("int32")], name="int32"),
+    Case("RANK", [X], outputs=[Out("int32")]),
+    Case("RANK", [rand()], outputs=[Out("int32")], name="scalar"),
+]

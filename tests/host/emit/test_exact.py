@@ -1,0 +1,126 @@
+"""Every quantized case in exact numerics: the kernel set's own bits, or a refusal that names the operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from liteback.emit.build import Emission, emit
+from liteback.emit.exact_layer import exact_problems
+from liteback.errors import UnsupportedModel
+from liteback.lift import lift
+from liteback.numerics.profile import KernelProfile
+from liteback.passes import simplify
+from liteback.saving import interface_names, save
+from liteback.session.board import Board, RunOptions
+
+from .case import Arg, Case, Out, codes, fixed, ints
+from .cases import CASES
+
+PROFILES = {"builtin": "tflite_runtime-2.14-builtin-x86_64", "reference": "reference"}
+# The reference kernel of SUM in tflite-runtime 2.14 gives int8 sums that are off by multiples of 256.
+BROKEN = {("SUM", "reference")}
+CONV = next(c for c in CASES if str(c) == "CONV_2D-int8-per-channel")
+
+
+def _computed(case: Case) -> bool:
+    """Whether exact numerics takes the case: it is quantized, and no operator of it is refused."""
+    if not case.quantized:
+        return False
+    try:
+        return not exact_problems(simplify(lift(case.model()).main, codes=True))
+    except UnsupportedModel:
+        return False
+
+
+@pytest.mark.parametrize("kernels", PROFILES)
+@pytest.mark.parametrize("case", [c for c in CASES if _computed(c)], ids=str)
+def test_every_code_is_the_kernels(case: Case, kernels: str, board: Board) -> None:
+    if (case.op, kernels) in BROKEN:
+        pytest.skip("this kernel set's own result is undefined")
+    expected = run_interpreter(case, board, kernels)
+    emission = emission_of(case, expected, kernels)
+    for wanted, result in zip(expected, results(emission.model, case), strict=True):
+        np.testing.assert_array_equal(result, wanted)
+        assert result.dtype == wanted.dtype
+
+
+def run_interpreter(case: Case, board: Board, kernels: str) -> list[NDArray[Any]]:
+    outputs = lift(case.model()).main.outputs
+    options = RunOptions(runtime="tflite_runtime", kernels=kernels)
+    with board.open(board.put_model(case.model()), options, tensors=list(outputs)) as session:
+        return [session.invoke(0, case.feeds()).tensors[t] for t in outputs]
+
+
+def emission_of(case: Case, expected: list[NDArray[Any]], kernels: str) -> Emission:
+    model = lift(case.model([a.shape for a in expected]))
+    return emit(model, "exact", profile=KernelProfile.named(PROFILES[kernels]))
+
+
+def results(model: Any, case: Case) -> list[NDArray[Any]]:
+    feeds = list(case.feeds().values())
+    given = model(feeds[0] if len(feeds) == 1 else feeds)
+    return [np.asarray(v) for v in (given if isinstance(given, (list, tuple)) else [given])]
+
+
+def test_an_operator_without_an_exact_kernel_is_refused_by_name() -> None:
+    case = Case("ELU", [codes(2, 3)], outputs=[Out("int8", 0.02, 3)])
+    with pytest.raises(UnsupportedModel, match=r"ELU at .*: no exact kernel for ELU/int8"):
+        emit(lift(case.model([(2, 3)])), "exact")
+
+
+def test_a_variant_that_no_kernel_knows_is_refused() -> None:
+    profile = KernelProfile("odd", variants={"CONV_2D": "stochastic"})
+    with pytest.raises(UnsupportedModel, match="knows the variants double, half-up, single, float32"):
+        emit(lift(CONV.model([(1, 8, 9, 6)])), "exact", profile=profile)
+
+
+def test_a_clamp_that_lives_in_the_codes_range_is_not_taken_for_an_activation(board: Board) -> None:
+    """Read as RELU6, a range that ends at 6.01 would lose its highest code."""
+    data, weights = codes(1, 4, 4, 2, dtype="uint8", scale=0.05, zero_point=100), ints(3, 1, 1, 2, low=0, high=256)
+    kernel = fixed(Arg(weights.astype(np.uint8), scale=0.02, zero_point=120))
+    bias = fixed(Arg(ints(3, low=0, high=1), scale=0.001, zero_point=0))
+    case = Case("CONV_2D", [data, kernel, bias], CONV.options, [Out("uint8", 6.01 / 255, 0)])
+    expected = run_interpreter(case, board, "builtin")
+    assert 255 in expected[0]
+    np.testing.assert_array_equal(results(emission_of(case, expected, "builtin").model, case)[0], expected[0])
+
+
+def test_a_saved_model_computes_the_same_bits(board: Board, tmp_path: Path) -> None:
+    """.keras: loaded with liteback's layers; SavedModel: with TensorFlow alone. Both still hold the constants."""
+    expected = run_interpreter(CONV, board, "builtin")
+    emission = emission_of(CONV, expected, "builtin")
+    save(emission, tmp_path / "model.keras")
+    save(emission, tmp_path / "saved")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(results(again, CONV)[0], expected[0])
+    serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    (takes,), (gives,) = interface_names(emission.graph)
+    given = serve(**{takes: tf.constant(next(iter(CONV.feeds().values())))})
+    np.testing.assert_array_equal(given[gives], expected[0])
+
+
+def test_an_exact_model_takes_and_gives_the_files_own_types() -> None:
+    model = emit(lift(CONV.model([(1, 8, 9, 6)])), "exact").model
+    assert [x.dtype for x in (*model.inputs, *model.outputs)] == ["int8", "int8"]
+    assert not model.trainable_weights
+
+
+def test_an_accumulator_beyond_24_bits_stays_exact(board: Board) -> None:
+    """A depth at which float32 would have lost the lowest bits."""
+    data, weights = codes(1, 4096, scale=0.01), ints(2, 4096, low=100, high=128, dtype="int8")
+    case = Case(
+        "FULLY_CONNECTED",
+        [data, fixed(Arg(weights, scale=0.004, zero_point=0))],
+        {"keep_num_dims": False, "weights_format": "DEFAULT"},
+        [Out("int8", 3.3e-5 * 4, 0)],
+        version=4,
+    )
+    expected = run_interpreter(case, board, "reference")
+    np.testing.assert_array_equal(results(emission_of(case, expected, "reference").model, case)[0], expected[0])
