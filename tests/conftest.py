@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from absent import absent
+from board.fixtures import arm_box, box, new_box  # noqa: F401  (fixtures)
 from liteback.session.board import Board
 from liteback.session.local import LocalAgent
 from liteback_deploy.target import LOCAL

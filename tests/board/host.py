@@ -1,0 +1,126 @@
+"""What a box takes of this machine: the root file systems, folders, cgroups; and whether the machine can give it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RECIPE = HERE / "build" / "rootfs.sh"
+TOOLS = ["ip", "nft", "tc", "nsenter", "unshare", "setpriv", "mkfs.ext4", "ssh", "ssh-keygen", "mmdebstrap"]
+EMULATOR = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+
+
+def missing(arch: str) -> str:
+    """Why this machine cannot hold a box of `arch`, and the remedy; empty where it can."""
+    if os.uname().sysname != "Linux" or os.geteuid() != 0:
+        return "a board in a box needs root on Linux, for its namespaces and mounts"
+    if absent := [tool for tool in TOOLS if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None]:
+        return f"a board in a box needs {', '.join(absent)}: run {HERE / 'install.sh'}"
+    if arch == "arm64" and not EMULATOR.exists():
+        return f"an arm64 box needs {EMULATOR}: run {HERE / 'install.sh'}"
+    if not cgroup2():
+        return "a board in a box needs a mounted cgroup2 file system"
+    if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"], capture_output=True).returncode:
+        return "a board in a box needs namespaces, which this machine's root may not make"
+    return ""
+
+
+def cgroup2() -> Path | None:
+    """Where the cgroup2 hierarchy is mounted."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    return next((Path(fields[1]) for fields in mounts if fields[2] == "cgroup2"), None)
+
+
+def cache() -> Path:
+    folder = Path(os.environ.get("LITEBACK_TEST_CACHE", "~/.cache/liteback-tests")).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def rootfs(arch: str) -> Path:
+    """The root file system for Debian's `arch`, built if its recipe has changed since it was last (a minute or two)."""
+    target = cache() / f"rootfs-{arch}-{hashlib.sha256(RECIPE.read_bytes()).hexdigest()[:12]}"
+    # The programs of another architecture are configured as this one's are, without running them: see the recipe.
+    model = [str(rootfs("amd64"))] if arch != "amd64" else []
+    with _locked(cache() / f"rootfs-{arch}.lock"):
+        if not target.exists():
+            part, log = target.with_suffix(".part"), target.with_suffix(".log")
+            shutil.rmtree(part, ignore_errors=True)
+            with open(log, "w") as out:
+                if subprocess.run(["sh", str(RECIPE), arch, str(part), *model], stdout=out, stderr=out).returncode:
+                    raise RuntimeError(f"{RECIPE} {arch} failed; the end of {log}:\n{log.read_text()[-2000:]}")
+            part.rename(target)
+    return target
+
+
+class Place:
+    """A folder and a cgroup of one box, held by a lock that ends with this process.
+
+    What a killed run left (its processes, namespaces and mounts went with it) is removed when the next place is made.
+    """
+
+    def __init__(self) -> None:
+        boxes = cache() / "boxes"
+        boxes.mkdir(exist_ok=True)
+        with _locked(cache() / "boxes.lock"):
+            for left in boxes.iterdir():
+                with contextlib.suppress(BlockingIOError), _locked(left / "lock", fcntl.LOCK_NB):
+                    _remove(left)
+            self.folder = Path(tempfile.mkdtemp(prefix="box-", dir=boxes))
+            self._lock = _lock(self.folder / "lock")
+        self.cgroup = _cgroup_of(self.folder)
+        self.cgroup.mkdir()
+
+    def remove(self) -> None:
+        _remove(self.folder)
+        os.close(self._lock)
+
+
+def _remove(folder: Path) -> None:
+    cgroup = _cgroup_of(folder)
+    if cgroup.exists():
+        empty(cgroup)
+    shutil.rmtree(folder)
+
+
+def empty(cgroup: Path) -> None:
+    """Remove a cgroup and those in it, once their processes, killed, are gone."""
+    while "populated 1" in (cgroup / "cgroup.events").read_text():
+        time.sleep(0.01)
+    for folder, _, _ in os.walk(cgroup, topdown=False):
+        os.rmdir(folder)
+
+
+def _cgroup_of(folder: Path) -> Path:
+    root = cgroup2()
+    assert root is not None, "missing() says so first"
+    return root / f"liteback-{folder.name}"
+
+
+def _lock(path: Path, flags: int = 0) -> int:
+    """A descriptor that holds the lock until it is closed. Raises: BlockingIOError where LOCK_NB is asked for."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def _locked(path: Path, flags: int = 0) -> Iterator[None]:
+    descriptor = _lock(path, flags)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
