@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from absent import absent
+from arm.fixtures import arm_agent, arm_board  # noqa: F401  (fixtures)
 from board.fixtures import arm_box, box, new_box  # noqa: F401  (fixtures)
 from liteback.session.board import Board
 from liteback.session.local import LocalAgent

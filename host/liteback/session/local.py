@@ -24,8 +24,10 @@ _STOP_SECONDS = 10.0
 class LocalAgent:
     """A running agent of our own. It stops with `stop`, and by itself when this process ends in any way."""
 
-    def __init__(self, flags: Sequence[str] = (), store: Path | None = None) -> None:
+    def __init__(self, flags: Sequence[str] = (), store: Path | None = None, python: str = sys.executable) -> None:
         """Start it and wait until it listens.
+
+        python: the interpreter that runs it, with what the agent needs; this process's own by default.
 
         Raises:
             AgentIncompatible: it does not start; the message has what it said.
@@ -39,7 +41,7 @@ class LocalAgent:
         store = (store or platformdirs.user_cache_path("liteback") / "models").absolute()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "liteback_agent", "--exit-with-parent"]
+                [python, "-m", "liteback_agent", "--exit-with-parent"]
                 + ["--token-file", str(token_file), "--store", str(store), *flags],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

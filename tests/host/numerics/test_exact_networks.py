@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from exactness import differing
 
-from liteback.comparison.compare import compare
-from liteback.comparison.result import MODES
-from liteback.emit.build import emit
 from liteback.inputs import random_inputs
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile, propose
-from liteback.recording import Recording
 from liteback.session.board import Board, RunOptions
-from liteback.twin import KerasTwin
 
 SAMPLES = 8
 NETWORKS = [
@@ -52,20 +48,3 @@ def test_every_quantized_tensor_is_the_devices(
     recording = board.capture(path, inputs, tmp_path / "recording", options=options)
     assert propose(recording.manifest) == KernelProfile.named(profile)
     assert differing(recording, propose(recording.manifest)) == {}
-
-
-def differing(recording: Recording, profile: KernelProfile) -> dict[str, float]:
-    """mode and node -> the share of codes that differ, where any does."""
-    model = lift(recording.model_bytes())
-    twin = KerasTwin.of(emit(model, "exact", profile=profile))
-    comparison = compare(model.main, recording, twin)
-    quantized = [row for row in comparison.rows if row.tensor.is_quantized]
-    assert quantized
-    found = {}
-    for row in quantized:
-        for mode in MODES:
-            metrics = getattr(row, mode)
-            assert metrics is not None, f"{row.node} was not compared"
-            if metrics.lsb_max != 0:
-                found[f"{mode} {row.node}"] = metrics.lsb_differ
-    return found
