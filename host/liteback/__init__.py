@@ -5,7 +5,7 @@ import liteback
 model = liteback.reconstruct("model.tflite")                 # a trainable keras.Model
 with liteback.connect("local") as board:                     # or "pi@raspberrypi"
     recording = board.capture("model.tflite", "inputs.npz", "recording")
-print(liteback.comparison("model.tflite", recording).to_pandas())
+print(liteback.compare("model.tflite", recording).to_pandas())
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import compare, reconstruct
+    from .api import calibrate, compare, reconstruct
     from .emit.state import reset_state
     from .errors import LitebackError
     from .inspection import inspect
@@ -27,13 +27,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "LitebackError": "errors",
     "Recording": "recording",
+    "calibrate": "api",
     "compare": "api",
     "connect": "session.board",
     "inspect": "inspection",
     "reconstruct": "api",
     "reset_state": "emit.state",
 }
-__all__ = ["LitebackError", "Recording", "compare", "connect", "inspect", "reconstruct", "reset_state"]
+__all__ = ["LitebackError", "Recording", "calibrate", "compare", "connect", "inspect", "reconstruct", "reset_state"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .calibration.calibrate import Calibration
+from .calibration.calibrate import calibrate as calibrate_recording
 from .comparison.compare import Candidate
 from .comparison.compare import compare as compare_candidate
 from .comparison.result import Comparison, Thresholds
@@ -14,12 +16,12 @@ from .files import read_model
 from .inspection import quantization_scheme
 from .ir import Model
 from .lift import lift
-from .numerics.profile import propose
+from .numerics.profile import KernelProfile, propose
 from .reconstruction import reconstruct, reconstruction
 from .recording import Recording
 from .twin import KerasTwin, OutputsOnly, load_model
 
-__all__ = ["compare", "reconstruct"]
+__all__ = ["calibrate", "compare", "reconstruct"]
 
 DEFAULT_THRESHOLDS = Thresholds()
 
@@ -30,13 +32,14 @@ def compare(
     numerics: Numerics | None = None,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
     progress: Any = None,
+    profile: KernelProfile | str | Path | None = None,
 ) -> Comparison:
     """Compare a model with what a board computed, layer by layer, cumulative and isolated.
 
     model: a keras.Model that `reconstruct` made (trained further or not), or the path of a .keras file, of a
     SavedModel (outputs only) or of the recorded .tflite file, which is then reconstructed in `numerics` (default:
-    `fakequant` if the file is quantized, else `float`; `exact` computes as the kernel profile that the recording's
-    facts propose).
+    `fakequant` if the file is quantized, else `float`; `exact` computes as `profile`, or as the shipped one that the
+    recording's facts propose).
 
     Raises:
         NoCertificate: the recording's taps changed what they measured, or it is not complete.
@@ -51,11 +54,29 @@ def compare(
             "Capture again; without a certificate no number counts."
         )
     source = lift(recording.model_bytes())
-    candidate = _candidate(model, source, recording, numerics)
+    candidate = _candidate(model, source, recording, numerics, profile)
     return compare_candidate(source.main, recording, candidate, thresholds, progress)
 
 
-def _candidate(model: Any, source: Model, recording: Recording, numerics: Numerics | None) -> Candidate:
+def calibrate(recording: Recording | Path | str, model: Any = None, progress: Any = None) -> Calibration:
+    """Find the kernel set that a recording was made with, prove it bit for bit, and try corrections of the float model.
+
+    model: a float reconstruction to correct, or the path of its .keras file; the file's own if None.
+
+    Raises: as `calibration.calibrate.calibrate` does.
+    """
+    recording = recording if isinstance(recording, Recording) else Recording.open(recording)
+    model = load_model(Path(model)) if isinstance(model, (str, Path)) else model
+    return calibrate_recording(recording, model, progress)
+
+
+def _candidate(
+    model: Any,
+    source: Model,
+    recording: Recording,
+    numerics: Numerics | None,
+    profile: KernelProfile | str | Path | None,
+) -> Candidate:
     if not isinstance(model, (str, Path)):
         return KerasTwin.match(model, source, getattr(model, "name", "model"))
     path = Path(model)
@@ -67,7 +88,8 @@ def _candidate(model: Any, source: Model, recording: Recording, numerics: Numeri
                 "`liteback prove OLD NEW` compares two files on the board."
             )
         numerics = numerics or default_numerics(source)
-        profile = propose(recording.manifest) if numerics == "exact" else None
+        if numerics == "exact" and profile is None:
+            profile = propose(recording.manifest)
         return KerasTwin.of(reconstruction(data, numerics, profile=profile), path.name)
     if path.is_dir():
         return OutputsOnly(path, source)

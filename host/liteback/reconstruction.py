@@ -59,15 +59,18 @@ def reconstruction(
     return emit(lift(read_model(model)), numerics, signature, profile)
 
 
-def signature_reconstructions(model: str | Path | bytes, numerics: Numerics = "float") -> dict[str, Emission]:
+def signature_reconstructions(
+    model: str | Path | bytes, numerics: Numerics = "float", profile: KernelProfile | str | Path | None = None
+) -> dict[str, Emission]:
     """Signature key -> the reconstruction of its graph; `serving_default` is what a SavedModel serves by default.
 
     A file with one signature serves that; one with several, or none, serves its main graph.
     """
     source = lift(read_model(model))
-    found = {s.key: emit(source, numerics, s.key) for s in source.signatures}
+    profile = KernelProfile.named(profile) if isinstance(profile, (str, Path)) else profile
+    found = {s.key: emit(source, numerics, s.key, profile) for s in source.signatures}
     default = serving_signature(source)
-    return {**found, "serving_default": emit(source, numerics) if default is None else found[default]}
+    return {**found, "serving_default": emit(source, numerics, None, profile) if default is None else found[default]}
 
 
 def serving_signature(source: Model) -> str | None:

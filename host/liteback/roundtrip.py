@@ -1,4 +1,4 @@
-"""The whole trip: inspect, capture, reconstruct, compare, export, prove, and a report of it."""
+"""The whole trip: inspect, capture, reconstruct, calibrate, compare, export, prove, and a report of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .api import DEFAULT_THRESHOLDS, default_numerics
+from .calibration.calibrate import Calibration, calibrate
+from .calibration.write import write
 from .comparison.compare import compare
 from .comparison.result import MODES, Comparison
 from .emit.emission import Emission, Numerics
@@ -36,6 +38,7 @@ class Trip:
     inspection: Inspection
     recording: Recording
     emission: Emission
+    calibration: Calibration | None  # None where one sample leaves nothing to prove it on, or no tensor has codes
     comparisons: dict[str, Comparison]
     patched: Patched
     identical: bool
@@ -62,8 +65,8 @@ def roundtrip(
 ) -> Trip:
     """Take a .tflite file the whole way and leave everything in `folder`.
 
-    recording/ what the board computed; model.keras the reconstruction (float); NAME-back.tflite the file made from
-    it; comparison-*.json; junit.xml; report.html.
+    recording/ what the board computed; model.keras the reconstruction (float); calibration/ the kernel set;
+    NAME-back.tflite the file made from the reconstruction; comparison-*.json; junit.xml; report.html.
 
     Raises:
         NoCertificate: the taps changed what they measure.
@@ -78,6 +81,10 @@ def roundtrip(
     if certificate is None or not certificate.good:
         raise NoCertificate(f"The taps changed what they measure: no number counts. See {recording.path}.")
     save(emission, folder / "model.keras")
+    calibration = None
+    if default_numerics(source) != "float" and recording.sample_count > 1:
+        calibration = calibrate(recording, progress=progress)
+        write(calibration, folder / "calibration")
     comparisons: dict[str, Comparison] = {}
     for numerics in dict.fromkeys((default_numerics(source), "float")):
         twin = KerasTwin.of(_emission(emission, data, numerics), f"{name} in {numerics}")
@@ -88,7 +95,7 @@ def roundtrip(
     write_atomic(folder / new, patched.data)
     files = {name: data, new: patched.data}
     proof = prove(board, files, inputs, folder / "proof", options, old=recording, progress=progress)
-    trip = Trip(folder, inspection, recording, emission, comparisons, patched, patched.data == data, proof)
+    trip = Trip(folder, inspection, recording, emission, calibration, comparisons, patched, patched.data == data, proof)
     write_atomic(folder / "junit.xml", junit(trip.primary))
     write_atomic(trip.report, render(report_data(trip, name)))
     return trip
@@ -119,11 +126,12 @@ def report_data(trip: Trip, name: str) -> ReportData:
             "This page compares in fakequant numerics, which round as the device does. "
             f"The float model's worst output stands at {worst:.1f} dB SQNR: see comparison-float.json."
         )
+    calibrated = [f"Kernel set: {c.profile.name}. {c.proof}"] if (c := trip.calibration) is not None else []
     return ReportData(
         model=name,
         manifest=trip.recording.manifest,
         comparison=trip.primary,
-        notes=tuple(float_notes),
+        notes=(*calibrated, *float_notes),
         round_trip=RoundTrip(proof.old.name, proof.new.name, proof.comparison, tuple(facts), tuple(notes)),
     )
 
@@ -147,6 +155,7 @@ def to_json(trip: Trip) -> dict[str, Any]:
             "parameters": trip.emission.model.count_params(),
             "stock_keras": not trip.emission.own_layers,
         },
+        "calibrate": trip.calibration and calibration_summary(trip.calibration),
         "compare": {name: summary(c) for name, c in trip.comparisons.items()},
         "primary_numerics": primary.numerics,
         "export": {
@@ -158,6 +167,13 @@ def to_json(trip: Trip) -> dict[str, Any]:
         "prove": {k: v for k, v in trip.proof.to_json().items() if k != "layers"},
         "report": str(trip.report),
     }
+
+
+def calibration_summary(calibration: Calibration) -> dict[str, Any]:
+    """A calibration without its nodes."""
+    document = calibration.to_json()
+    keys = ("profile", "alike", "exact_share", "isolated_share", "refusals", "unmatched", "corrections_kept")
+    return {k: document[k] for k in keys}
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:

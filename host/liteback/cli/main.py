@@ -36,6 +36,7 @@ for command in (
     models.reconstruct,
     boards.capture,
     models.compare,
+    models.calibrate,
     models.export,
     boards.prove,
     trips.roundtrip,

@@ -11,6 +11,10 @@ import typer
 from . import tables
 from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorflow, out, progress, raise_gates
 
+Profile = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|JSON", help="The kernel set of exact: one that ships, or what `calibrate` wrote."),
+]
 Numerics = Annotated[str, typer.Option(help="float: stock Keras; fakequant: on the device's grids; exact.")]
 
 
@@ -34,6 +38,7 @@ def reconstruct(
     output: Annotated[Path, typer.Option("-o", "--output", help=".keras, .h5, or a folder: a SavedModel.")],
     numerics: Numerics = "float",
     signature: Annotated[str | None, typer.Option(metavar="KEY", help="A signature's graph, not the main one.")] = None,
+    profile: Profile = None,
     json: Json = False,
 ) -> None:
     """Bring a .tflite file back as a trainable Keras model."""
@@ -42,11 +47,11 @@ def reconstruct(
     from ..saving import save
 
     started = time.perf_counter()
-    emission = reconstruction(model, numerics, signature)  # type: ignore[arg-type]  # it checks
+    emission = reconstruction(model, numerics, signature, profile)  # type: ignore[arg-type]  # it checks
     if output.suffix or signature is not None:
         save(emission, output)
     else:  # a SavedModel holds all of the file's signatures
-        endpoints = signature_reconstructions(model, numerics)  # type: ignore[arg-type]
+        endpoints = signature_reconstructions(model, numerics, profile)  # type: ignore[arg-type]
         save(endpoints.pop("serving_default"), output, endpoints)
     document = {
         "output": str(output),
@@ -77,6 +82,7 @@ def compare(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file, a SavedModel, or the .tflite itself.")],
     recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A folder that `capture` wrote.")],
     numerics: Annotated[str | None, typer.Option(help="For a .tflite: float, fakequant or exact.")] = None,
+    profile: Profile = None,
     gate: Gates = None,
     html: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
@@ -92,7 +98,13 @@ def compare(
 
     recorded = Recording.open(recording)
     with progress() as bar:
-        result = run(model, recorded, numerics, progress=lambda done, total: bar(done, total, "comparing"))  # type: ignore[arg-type]
+        result = run(
+            model,
+            recorded,
+            numerics,  # type: ignore[arg-type]
+            progress=lambda done, total: bar(done, total, "comparing"),
+            profile=profile,
+        )
     failures = check_gates(gate, result)
     if html is not None:
         write_atomic(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
@@ -102,6 +114,44 @@ def compare(
         emit_json({**result.to_json(), "gates": failures})
     else:
         tables.comparison(out, result)
+    raise_gates(failures)
+
+
+def calibrate(
+    model: ModelFile,
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A folder that `capture` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="profile.json and more go here.")],
+    correct: Annotated[
+        Path | None, typer.Option(metavar="MODEL.keras", help="A float model to correct; the file's own if not given.")
+    ] = None,
+    gate: Gates = None,
+    json: Json = False,
+) -> None:
+    """Find the kernels that a recording was made with, prove them bit for bit, and try corrections of the float model.
+
+    DIR holds profile.json (for --numerics exact --profile), calibration.json, and corrected.keras where a correction
+    is proven on samples that it was not fitted to.
+    """
+    load_tensorflow()
+    from ..api import calibrate as run
+    from ..calibration.write import write
+    from ..errors import UsageError
+    from ..files import read_model
+    from ..recording import Recording
+
+    recorded = Recording.open(recording)
+    if read_model(model) != recorded.model_bytes():
+        raise UsageError(
+            f"{model} is not the file of the recording {recording}: calibrate with the one it was made of."
+        )
+    with progress() as bar:
+        result = run(recorded, correct, bar)
+    failures = check_gates(gate, *([result.twin] if result.twin else []))
+    write(result, output)
+    if json:
+        emit_json({"output": str(output), **result.to_json(), "gates": failures})
+    else:
+        tables.calibration(out, result, output)
     raise_gates(failures)
 
 

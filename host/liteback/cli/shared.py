@@ -142,8 +142,11 @@ def progress() -> Iterator[Report]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep TensorFlow's start-up messages, which its C++ writes past every setting, off the terminal."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Keep TensorFlow's start-up messages, which its C++ writes past every setting, off the terminal.
+
+    Afterwards it tells nothing either: what goes wrong in it is raised, and its other errors are of how it computes.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from ..calibration.calibrate import Calibration
     from ..comparison.result import Comparison, Row
     from ..doctor import Check
     from ..export.patch import Patched
@@ -159,6 +160,46 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f} %"
 
 
+def calibration(console: Console, result: Calibration, output: Path) -> None:
+    """The kernel set, the twin's proof, what is not matched, and the corrections."""
+    found = result.kernel_set
+    kinds: dict[str, list[Any]] = {}
+    for fit in found.fits:
+        kinds.setdefault(fit.kind, []).append(fit)
+    rows = table("", "operator", ">nodes", "computed as", ">telling elements")
+    for kind, fits in kinds.items():
+        exact = [v for v in fits[0].differing if all(v in f.exact for f in fits)]
+        variant = found.profile.variant(kind, -1) or next(iter(fits[0].differing), "")
+        words = variant if variant in exact else "not by one variant" if all(f.exact for f in fits) else "unmatched"
+        open_ = "" if len(exact) < 2 else f" (undetermined: {', '.join(exact)})"
+        rows.add_row(verdict(all(f.exact for f in fits)), kind, f"{len(fits)}", words + open_, _telling(fits))
+    if kinds:
+        console.print(rows)
+    for fit in found.unmatched:
+        bins = ", ".join(f"{q} LSB: {n:,}" for q, n in fit.histogram.items() if q != "0")
+        why = fit.reason or f"nearest {fit.nearest}: {fit.differing[fit.nearest]:,} of {fit.elements:,} differ; {bins}"
+        console.print(f"[bold red]unmatched[/] {fit.node} ({fit.kind}): {why}", highlight=False, soft_wrap=True)
+    alike = f"; on these samples {', '.join(found.alike)} would be the same" if found.alike else ""
+    console.print(f"kernel set    {found.profile.name}{alike}", highlight=False, soft_wrap=True)
+    console.print(f"{verdict(result.exact_share == 1)} {result.proof}", highlight=False, soft_wrap=True)
+    console.print(_corrections_line(result), highlight=False, soft_wrap=True)
+    console.print(f"[green]wrote[/] {output}", highlight=False, soft_wrap=True)
+
+
+def _telling(fits: Sequence[Any]) -> str:
+    return f"{sum(f.telling for f in fits):,}"
+
+
+def _corrections_line(result: Calibration) -> str:
+    corrections = result.corrections
+    found = [f"{layer.node}: {text}" for layer in corrections.layers for text in layer.ranges]
+    ranges = f"; {'; '.join(found)}" if found else ""
+    if not corrections.kept:
+        return f"corrections   none: {corrections.reason}{ranges}"
+    kept = ", ".join(f"{layer.node} ({' then '.join(layer.kept)})" for layer in corrections.kept)
+    return f"corrections   {kept}; the outputs gain {corrections.outputs}{ranges}"
+
+
 def export(console: Console, output: Path, patched: Patched, identical: bool) -> None:
     if identical:
         console.print(f"[green]wrote[/] {output}: identical to the old file, byte for byte", soft_wrap=True)
@@ -204,6 +245,9 @@ def trip(console: Console, result: Trip) -> None:
     certificate = result.recording.manifest.certificate
     if certificate is not None:
         console.print(certificate_line(certificate.to_json()), highlight=False, soft_wrap=True)
+    if (calibrated := result.calibration) is not None:
+        good = verdict(calibrated.exact_share == 1)
+        console.print(f"{good} {calibrated.profile.name}: {calibrated.proof}", highlight=False, soft_wrap=True)
     comparison(console, result.primary)
     same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changes)} changes"
     console.print(f"[green]wrote[/] {result.folder / result.proof.new.name}: {same}", highlight=False, soft_wrap=True)

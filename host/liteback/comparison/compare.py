@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -41,15 +41,17 @@ def compare(
     candidate: Candidate,
     thresholds: Thresholds = Thresholds(),  # noqa: B008 (frozen)
     progress: Callable[[int, int], None] | None = None,
+    samples: Sequence[int] | None = None,
 ) -> Comparison:
-    """Run the candidate on every recorded sample and measure each tensor in both modes.
+    """Run the candidate on recorded samples, on all of them if none are named, and measure each tensor in both modes.
 
     progress: called as (samples done, samples).
     Raises: UsageError when there is nothing to compare, or the recording is of another graph.
     """
     drifting = _drifting(graph)
     gauges = {t: _Gauge(graph, t, t in drifting) for t in _recorded(graph, recording)}
-    for sample in range(recording.sample_count):
+    samples = range(recording.sample_count) if samples is None else samples
+    for done, sample in enumerate(samples, 1):
         device = recording.tensors(sample)
         for mode in MODES:
             cumulative = mode == "cumulative"
@@ -57,8 +59,8 @@ def compare(
             for tensor in gauges.keys() & shown.keys() & device.keys():
                 gauges[tensor].add(mode, device[tensor], shown[tensor])
         if progress:
-            progress(sample + 1, recording.sample_count)
-    return _comparison(graph, recording, candidate, thresholds, gauges)
+            progress(done, len(samples))
+    return _comparison(graph, recording, candidate, thresholds, gauges, len(samples))
 
 
 class RecordingCandidate:
@@ -162,6 +164,7 @@ def _comparison(
     candidate: Candidate,
     thresholds: Thresholds,
     gauges: Mapping[int, _Gauge],
+    samples: int,
 ) -> Comparison:
     producers = graph.producers()
     rows, missing = [], []
@@ -184,7 +187,7 @@ def _comparison(
         candidate=candidate.name,
         numerics=candidate.numerics,
         model_sha256=recording.manifest.model_sha256,
-        samples=recording.sample_count,
+        samples=samples,
         thresholds=thresholds,
         rows=tuple(rows),
         outputs=tuple(Output(r.tensor, r.cumulative, r.passed["cumulative"], r.note) for r in shown),

@@ -193,8 +193,20 @@ def undefined(graphs: Iterable[Graph], known: Iterable[Handle], codes: bool = Fa
             for t, value in _uses(node, handles):
                 handle, tensor = handles[t], graph.tensors[value]
                 if handle not in skip and not (handle in found and found[handle].size):
-                    found[handle] = np.zeros(tensor.shape, numpy_dtype(tensor.dtype) if codes else real_dtype(tensor))
+                    found[handle] = zeros(tensor, codes)
     return found
+
+
+def zeros(tensor: Tensor, codes: bool) -> NDArray[Any]:
+    """What a variable tensor holds after a reset: 0, as a real value or as a code.
+
+    Source: ResetVariableTensor (tensorflow/lite/core/subgraph.cc, v2.14.0): the zero point for int8, else zero bytes.
+    """
+    if not codes:
+        return np.zeros(tensor.shape, real_dtype(tensor))
+    q = tensor.quantization
+    zero = int(q.zero_point.ravel()[0]) if q is not None and q.zero_point.size and tensor.dtype == "int8" else 0
+    return np.full(tensor.shape, zero, numpy_dtype(tensor.dtype))
 
 
 def _uses(node: Node, handles: dict[int, Handle]) -> list[tuple[int, int]]:

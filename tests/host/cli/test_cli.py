@@ -16,29 +16,11 @@ import numpy as np
 import psutil
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from cli.running import document, liteback
 
 import tflite_build as build
 
 pytestmark = pytest.mark.slow
-
-
-def liteback(*arguments: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "liteback", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        check=False,
-    )
-
-
-def document(*arguments: Any) -> dict[str, Any]:
-    """The JSON of a command that ends well; stdout holds nothing else."""
-    result = liteback(*arguments, "--json")
-    assert result.returncode == 0, result.stderr
-    loaded: dict[str, Any] = json.loads(result.stdout)
-    return loaded
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,174 @@
+"""Recording -> the kernel profile it was made with, the exact twin's proof, and corrections of the float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..comparison.compare import compare
+from ..comparison.result import Comparison, Mode
+from ..emit.build import emit
+from ..errors import NoCertificate, UnsupportedModel, UsageError
+from ..ir import Model
+from ..lift import lift
+from ..numerics.profile import KernelProfile, propose, shipped
+from ..passes import simplify
+from ..recording import Recording
+from ..twin import KerasTwin
+from .corrections import Corrections, correct
+from .kernel_set import KernelSet, find_kernel_set
+
+Progress = Callable[[int, int, str], None]  # done, in all, what is under way
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a recording says.
+
+    fit, held_out: the samples that were fitted to, and those that prove it. twin: the exact model chained over the
+    held-out samples; None where it cannot be built, for the reasons in `refusals`.
+    """
+
+    kernel_set: KernelSet
+    fit: tuple[int, ...]
+    held_out: tuple[int, ...]
+    twin: Comparison | None
+    refusals: tuple[str, ...]
+    corrections: Corrections
+
+    @property
+    def profile(self) -> KernelProfile:
+        return self.kernel_set.profile
+
+    @property
+    def exact_share(self) -> float | None:
+        """Of the elements of all quantized tensors, chained over the held-out samples: those with the device's code."""
+        return self._share("cumulative")
+
+    @property
+    def isolated_share(self) -> float | None:
+        """The same, each layer fed the device's own inputs."""
+        return self._share("isolated")
+
+    @property
+    def proof(self) -> str:
+        """What the exact twin proves, in a sentence."""
+        if self.twin is None:
+            return f"The exact twin cannot be built: {'; '.join(self.refusals)}."
+        if self.exact_share is None:
+            return "No tensor of the file is quantized: float kernels have no codes to be equal in."
+        unmatched = ", ".join(f"{f.node} ({f.kind})" for f in self.kernel_set.unmatched)
+        missing = f"; no known kernel reproduces {unmatched}" if unmatched else ""
+        return (
+            f"The exact twin computes {_percent(self.exact_share)} of all codes as the board does, end to end on "
+            f"{len(self.held_out)} held-out samples, and {_percent(self.isolated_share)} layer by layer{missing}."
+        )
+
+    def _share(self, mode: Mode) -> float | None:
+        rows = (
+            [m for row in self.twin.rows if (m := row.metrics(mode)) and m.lsb_differ is not None] if self.twin else []
+        )
+        elements = sum(m.elements for m in rows)
+        return 1 - sum((m.lsb_differ or 0.0) * m.elements for m in rows) / elements if elements else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "profile": self.profile.to_json(),
+            "alike": list(self.kernel_set.alike),
+            "fit": list(self.fit),
+            "held_out": list(self.held_out),
+            "exact_share": self.exact_share,
+            "isolated_share": self.isolated_share,
+            "refusals": list(self.refusals),
+            "tensors": [
+                {"node": r.node, "tensor": r.tensor.index, "exact": 1 - d, "chained": 1 - c}
+                for r in (self.twin.rows if self.twin else ())
+                if (d := r.value("isolated", "lsb_differ")) is not None
+                and (c := r.value("cumulative", "lsb_differ")) is not None
+            ],
+            "nodes": [f.to_json() for f in self.kernel_set.fits],
+            "unmatched": [
+                {"node": f.node, "kind": f.kind, "nearest": f.nearest, "reason": f.reason}
+                | {"elements": f.elements, "histogram": dict(f.histogram)}
+                for f in self.kernel_set.unmatched
+            ],
+            "corrections": [layer.to_json() for layer in self.corrections.layers if layer.steps or layer.ranges],
+            "corrections_kept": [layer.node for layer in self.corrections.kept],
+            "corrections_outputs_db": self.corrections.outputs and self.corrections.outputs.gain,
+            "corrections_reason": self.corrections.reason,
+        }
+
+
+def _percent(share: float | None) -> str:
+    """100 % only where nothing is missing."""
+    return "no share" if share is None else "100 %" if share == 1 else f"{min(100 * share, 99.999999):.6f} %"
+
+
+def calibrate(recording: Recording, model: Any = None, progress: Progress | None = None) -> Calibration:
+    """Find out how the board computed, prove it, and see whether the float model can be brought nearer.
+
+    Half of the recording's samples, every other one, are fitted to; the other half is held out. model: a float
+    reconstruction to correct; the file's own if None.
+
+    Raises:
+        NoCertificate: the recording's taps changed what they measured, or it is not complete.
+        UsageError: the recording has but one sample, or `model` is no float reconstruction of its file.
+    """
+    certificate = recording.manifest.certificate
+    if certificate is None or not certificate.good:
+        raise NoCertificate(f"The recording {recording.path} has no good certificate: no number of it counts.")
+    if recording.sample_count < 2:
+        raise UsageError(
+            f"A calibration fits to some samples and proves it on others: it needs two. Received: {recording.path} "
+            "with one. Capture more."
+        )
+    samples = range(recording.sample_count)
+    fit, held_out = tuple(samples[::2]), tuple(samples[1::2])
+    source = lift(recording.model_bytes())
+    found = find_kernel_set(
+        simplify(source.main, codes=True), recording, fit, _proposals(recording), _stage(progress, "kernel set")
+    )
+    found = replace(found, profile=_named(found.profile, recording))
+    twin, refusals = _twin(source, recording, found.profile, held_out, _stage(progress, "exact twin"))
+    corrections = correct(source, recording, fit, held_out, model, _stage(progress, "corrections"))
+    return Calibration(found, fit, held_out, twin, refusals, corrections)
+
+
+def _proposals(recording: Recording) -> list[KernelProfile]:
+    """All shipped profiles, the likeliest first: that of the recording's facts, then those of an agent's default."""
+    first = propose(recording.manifest)
+    others = sorted(shipped().values(), key=lambda p: p.runtime != "tflite_runtime")
+    return [first, *(p for p in others if p != first)]
+
+
+def _named(profile: KernelProfile, recording: Recording) -> KernelProfile:
+    """A profile that no one ships says where it was found."""
+    if profile in shipped().values():
+        return profile
+    manifest = recording.manifest
+    machine = str(manifest.board.get("machine", ""))
+    return replace(
+        profile,
+        name=f"{manifest.runtime}-{manifest.runtime_version}-{manifest.kernels}-{machine}-calibrated",
+        runtime=manifest.runtime,
+        version=manifest.runtime_version,
+        machine=machine,
+        kernels=manifest.kernels,
+        delegate=manifest.delegate or "none",
+    )
+
+
+def _twin(
+    source: Model, recording: Recording, profile: KernelProfile, held_out: Sequence[int], progress: Any
+) -> tuple[Comparison | None, tuple[str, ...]]:
+    try:
+        emission = emit(source, "exact", profile=profile)
+    except UnsupportedModel as error:
+        return None, tuple(str(p) for p in error.problems)
+    twin = KerasTwin.of(emission, f"exact twin ({profile.name})")
+    return compare(source.main, recording, twin, progress=progress, samples=held_out), ()
+
+
+def _stage(progress: Progress | None, text: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(done, total, text)

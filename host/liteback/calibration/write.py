@@ -1,0 +1,26 @@
+"""A calibration on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import write_atomic
+from ..saving import save
+from .calibrate import Calibration
+
+
+def write(result: Calibration, folder: Path) -> None:
+    """Leave profile.json, calibration.json, and corrected.keras where a correction was kept.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    try:
+        write_atomic(folder / "profile.json", json.dumps(result.profile.to_json(), indent=1) + "\n")
+        write_atomic(folder / "calibration.json", json.dumps(result.to_json(), indent=1) + "\n")
+    except OSError as error:
+        raise UsageError(f"Cannot write {str(folder)!r}: {error.strerror or error}.") from error
+    if result.corrections.emission is not None:
+        save(result.corrections.emission, folder / "corrected.keras")
