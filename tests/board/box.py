@@ -42,7 +42,7 @@ VARIANTS = {
     "no-libstdc++": "rm -f /usr/lib/*/libstdc++.so.6*",
     "no-systemd": "rm -rf /etc/systemd /lib/systemd /bin/systemctl /bin/loginctl /bin/journalctl /bin/systemd-run\n"
     "ln -sf /usr/local/sbin/plain-init /sbin/init",
-    "no-sudo": "rm /etc/sudoers.d/pi; gpasswd --delete pi sudo",
+    "no-sudo": "rm /etc/sudoers.d/pi; usermod --groups '' pi",
     "no-forwarding": "echo AllowTcpForwarding no > /etc/ssh/sshd_config.d/no-forwarding.conf",
     "read-only-home": "echo /home/pi /home/pi none bind,ro 0 0 >> /etc/fstab",
 }
@@ -83,7 +83,10 @@ class Box(abc.ABC):
     def run(
         self, command: str, *, user: str = "root", text: str = "", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell command in the box, not through ssh, with `text` as its input. Raises: BoxFailed if it fails."""
+        """Run a shell command in the box, not through ssh, with `text` as its input.
+
+        Raises: BoxFailed when it fails, unless `check` is off, and when the box is off.
+        """
 
     @abc.abstractmethod
     def fault(self, name: str, **arguments: float | str) -> AbstractContextManager[None]:

@@ -49,10 +49,11 @@ def cache() -> Path:
 def rootfs(arch: str) -> Path:
     """The root file system for Debian's `arch`, built if its recipe has changed since it was last (a minute or two)."""
     target = cache() / f"rootfs-{arch}-{hashlib.sha256(RECIPE.read_bytes()).hexdigest()[:12]}"
-    # The programs of another architecture are configured as this one's are, without running them: see the recipe.
+    if target.exists():
+        return target
     model = [str(rootfs("amd64"))] if arch != "amd64" else []
-    with _locked(cache() / f"rootfs-{arch}.lock"):
-        if not target.exists():
+    with _locked(target.with_suffix(".lock")):
+        if not target.exists():  # another process has built it meanwhile
             part, log = target.with_suffix(".part"), target.with_suffix(".log")
             shutil.rmtree(part, ignore_errors=True)
             with open(log, "w") as out:
@@ -108,7 +109,7 @@ def _cgroup_of(folder: Path) -> Path:
 
 def _lock(path: Path, flags: int = 0) -> int:
     """A descriptor that holds the lock until it is closed. Raises: BlockingIOError where LOCK_NB is asked for."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
     except BlockingIOError:

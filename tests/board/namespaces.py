@@ -36,12 +36,13 @@ class NamespaceBox(Box):
         self._folder = self._place.folder
         self._link = Link()
         self._process: subprocess.Popen[bytes] | None = None
-        self._pid = 0  # of the box's init
+        self._pid = 0  # of the box's init; 0 while it is off
         self.endpoint = Endpoint("127.0.0.1", self._link.port, "pi", "raspberry", *self._keys())
         self.ssh_config = self._folder / "ssh_config"
         self._provision()
 
     def up(self) -> None:
+        self._stop()  # what is left of one that shut itself down
         join = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(self._place.cgroup / "cgroup.procs")]
         spaces = ["unshare", "--kill-child", "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup"]
         boot = ["sh", str(HERE / "boot.sh"), str(self._rootfs), str(self._folder)]
@@ -63,12 +64,15 @@ class NamespaceBox(Box):
 
     def down(self) -> None:
         self._stop()
-        self._link.close()
-        self._place.remove()
+        if self._folder.exists():
+            self._link.close()
+            self._place.remove()
 
     def run(
         self, command: str, *, user: str = "root", text: str = "", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
+        if not self._pid:
+            raise BoxFailed(f"{command}: the box is off")
         enter = ["nsenter", f"--target={self._pid}", "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup"]
         shell = ["/bin/sh", "-c", command] if user == "root" else ["/sbin/runuser", "-l", user, "-c", command]
         done = subprocess.run(
@@ -196,7 +200,7 @@ class NamespaceBox(Box):
             self._link.disconnect()
             self._process.kill()
             self._process.wait()
-            self._process = None
+            self._process, self._pid = None, 0
             while _is_attached(self._folder / "card"):  # the kernel unmounts a little after the last process
                 time.sleep(0.01)
 
