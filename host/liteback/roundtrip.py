@@ -126,12 +126,13 @@ def report_data(trip: Trip, name: str) -> ReportData:
             "This page compares in fakequant numerics, which round as the device does. "
             f"The float model's worst output stands at {worst:.1f} dB SQNR: see comparison-float.json."
         )
-    calibrated = [f"Kernel set: {c.profile.name}. {c.proof}"] if (c := trip.calibration) is not None else []
+    exact = (c.exact_share == 1, f"{c.proof} Kernel set: {c.profile.name}.") if (c := trip.calibration) else None
     return ReportData(
         model=name,
         manifest=trip.recording.manifest,
         comparison=trip.primary,
-        notes=(*calibrated, *float_notes),
+        notes=tuple(float_notes),
+        exact=exact,
         round_trip=RoundTrip(proof.old.name, proof.new.name, proof.comparison, tuple(facts), tuple(notes)),
     )
 

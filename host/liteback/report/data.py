@@ -27,7 +27,8 @@ class RoundTrip:
 class ReportData:
     """One comparison, the manifest of the recording it was made with, and what else was found.
 
-    model: the file's name. notes: sentences, for example on kernels. gates: what broke the user's gates.
+    model: the file's name. notes: further sentences. gates: what broke the user's gates. exact: whether a twin has all
+    of the board's codes, and the sentence that says it.
     """
 
     model: str
@@ -36,4 +37,5 @@ class ReportData:
     gates: tuple[str, ...] = ()
     accuracy: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    exact: tuple[bool, str] | None = None
     round_trip: RoundTrip | None = None
