@@ -57,6 +57,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 1
     running.start()
     shown = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+    if flags.address_file:
+        write_address(flags.address_file, shown)
     sys.stdout.write(f"LISTENING {shown}\n")
     sys.stdout.flush()
     if flags.exit_with_parent:
@@ -89,6 +91,13 @@ def checked_address(listen: str) -> str:
     return listen
 
 
+def write_address(path: str, address: str) -> None:
+    """Tell where the agent listens: beside, then renamed, so that a reader finds a whole address or the old one."""
+    with open(path + ".part", "w", encoding="ascii") as file:
+        file.write(address + "\n")
+    os.replace(path + ".part", path)
+
+
 def read_token(path: str) -> str:
     """The token of the deployment, from a file that only its owner can read.
 
@@ -119,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="liteback-agent", description=__doc__)
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT (0: any free one) or unix:PATH")
+    parser.add_argument("--address-file", help="where to write the address that is listened on")
     parser.add_argument("--token-file", required=True, help="what every call must carry; mode 600")
     parser.add_argument("--store", required=True, help="folder of the models")
     parser.add_argument("--store-quota", type=int, default=2 << 30, help="bytes (default: %(default)s)")

@@ -127,7 +127,14 @@ def serve(agent: Agent, token: str, sessions: int) -> grpc.Server:
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=sessions + _SPARE_THREADS),
         interceptors=[TokenCheck(token)],
-        options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),
+            # A host whose link was cut sends no end: its session must not hold a worker for ever.
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.keepalive_timeout_ms", 60_000),  # on a slow link the answer waits behind what is buffered
+            ("grpc.keepalive_permit_without_calls", 1),
+        ],
     )
     agent_pb2_grpc.add_AgentServicer_to_server(agent, server)  # type: ignore[no-untyped-call]
     status = health.HealthServicer()
