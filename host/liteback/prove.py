@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .comparison.compare import RecordingCandidate, compare
 from .comparison.result import Comparison
@@ -103,12 +105,18 @@ def prove(
     ]
     sample = dict(inputs[0])
     sides = [
-        Side(name, len(data), recording, tuple(board.benchmark(board.put_model(data), sample, options, runs=runs)))
+        Side(name, len(data), recording, board.persist(partial(_latency, board, data, sample, options, runs)))
         for name, data, recording in zip((old_name, new_name), (old_data, new_data), recordings, strict=True)
     ]
     candidate = RecordingCandidate(recordings[1], new_model.main, tensors)
     comparison = compare(old_model.main, recordings[0], candidate)
     return Proof(sides[0], sides[1], comparison, tuple(_interface(old_model, new_model)))
+
+
+def _latency(
+    board: Board, data: bytes, sample: Mapping[int, NDArray[Any]], options: RunOptions, runs: int
+) -> tuple[int, ...]:
+    return tuple(board.benchmark(board.put_model(data), sample, options, runs=runs))
 
 
 def _matching(old: Graph, new: Graph) -> dict[int, int]:

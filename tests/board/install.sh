@@ -4,7 +4,7 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends -o DPkg::Lock::Timeout=300 \
-  mmdebstrap debian-archive-keyring arch-test qemu-user-static openssh-client iproute2 nftables e2fsprogs util-linux
+  mmdebstrap debian-archive-keyring arch-test qemu-user-static openssh-client openssh-server iproute2 nftables e2fsprogs util-linux
 
 # The kernel opens the emulator now (F), so that a program finds it in every root and namespace; a setuid program stays one (C).
 binfmt=/proc/sys/fs/binfmt_misc

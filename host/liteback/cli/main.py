@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import LitebackError
-from . import boards, models, trips
+from . import boards, deploy, models, trips
 from .shared import err
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ for command in (
     models.export,
     boards.prove,
     trips.roundtrip,
+    deploy.deploy,
 ):
     app.command()(command)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ..calibration.calibrate import Calibration
     from ..comparison.result import Comparison, Row
+    from ..deployment import Deployed
     from ..doctor import Check
     from ..export.patch import Patched
     from ..inspection import Inspection
@@ -239,6 +240,45 @@ def checks(console: Console, found: Sequence[Check]) -> None:
     for check in found:
         rows.add_row(verdict(check.ok), check.name, check.detail)
     console.print(rows)
+
+
+def deployed(console: Console, result: Deployed) -> None:
+    facts, plan = result.deployment.facts, result.deployment.plan
+    rows = table("found", "")
+    for name, value in _found(result):
+        rows.add_row(name, value)
+    if result.dry_run:
+        console.print(rows)
+    steps = table("step", "does", title="" if plan.steps else "[green]nothing to do[/]")
+    for step in plan.steps:
+        steps.add_row(step.name, step.does)
+    if plan.steps:
+        console.print(steps)
+    if result.dry_run:
+        console.print(f"a dry run: nothing was changed on {result.target}", highlight=False, soft_wrap=True)
+        return
+    verb = "installed" if result.changed else "nothing to do:"
+    console.print(
+        f"[green]{verb}[/] agent {plan.bundle.id}, {plan.bundle.runtime} on {facts.machine}, Python "
+        f"{'.'.join(map(str, facts.python))}; {plan.service} service, {result.seconds:.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _found(result: Deployed) -> list[tuple[str, str]]:
+    f, plan = result.deployment.facts, result.deployment.plan
+    dotted = ".".join
+    manager = f"systemd {f.systemd}" if f.systemd else "no systemd"
+    return [
+        ("board", f"{f.os}, kernel {f.kernel}, {f.machine} ({f.bits} bit), glibc {dotted(map(str, f.glibc))}"),
+        ("python", f"{dotted(map(str, f.python))} at {f.python_path}"),
+        ("room", f"{f.disk_bytes >> 20} MiB of disk, {f.ram_bytes >> 20} MiB of RAM"),
+        ("user", f"{f.user}, home {f.home}"),
+        ("services", f"{manager}, lingering {'on' if f.linger else 'off'}, sudo {'yes' if f.sudo else 'no'}"),
+        ("installed", f"{', '.join(f.versions) or 'nothing'}; current: {f.current or 'none'}"),
+        ("bundle", f"{plan.bundle.id}, {plan.bundle.size:,} bytes: {', '.join(plan.bundle.pins)}"),
+    ]
 
 
 def trip(console: Console, result: Trip) -> None:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from numpy.typing import NDArray
 
-from liteback.errors import AgentIncompatible, BoardUnreachable, RunFailed, UsageError
+from liteback.errors import AgentIncompatible, BoardUnreachable, RunFailed
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
@@ -26,8 +27,9 @@ from liteback.lift import lift
 from liteback.recording import Recording
 from liteback.session.failures import translated
 from liteback.session.local import LocalAgent
+from liteback.session.remote import RemoteAgent, board_entry, dialler
 from liteback.session.run import Invocation, RunOptions, RunSession, input_chunks, run_config
-from liteback_deploy.target import Target, parse_target
+from liteback_deploy.target import Target
 from liteback_proto import PROTOCOL, agent_pb2, agent_pb2_grpc
 from liteback_proto.tensors import CHUNK_BYTES
 
@@ -36,32 +38,30 @@ __all__ = ["Board", "Invocation", "RunOptions", "RunSession", "connect"]
 _DEFAULTS = RunOptions()
 _CONNECT_SECONDS = 20.0
 _CALL_SECONDS = 60.0
+_PATIENCE = 240.0  # seconds that a board behind a link may be away: long enough for it to boot
+_RETRIES = 20
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", 16 << 20),  # chunks are smaller
     ("grpc.enable_http_proxy", 0),  # the address is this machine's own
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 3000),
 ]
+T = TypeVar("T")
 
 
 def connect(target: str = "local") -> Board:
     """The board behind `--target`, its protocol checked.
 
     Raises:
-        UsageError: the target is malformed.
-        BoardUnreachable: no connection.
-        AgentIncompatible: the agent does not start, or speaks another protocol.
+        UsageError: the target is malformed, a group of boards, or the boards file breaks a rule.
+        BoardUnreachable: no connection, or the login was refused.
+        HostKeyError: the board's host key is unknown or has changed.
+        AgentIncompatible: the agent is not there, does not start, or speaks another protocol.
     """
+    entry = board_entry(target)
+    agent: LocalAgent | RemoteAgent = LocalAgent() if entry.target.is_local else RemoteAgent(dialler(entry))
     try:
-        parsed = parse_target(target)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if not parsed.is_local:
-        raise BoardUnreachable(
-            f"SSH targets arrive with `liteback deploy`; run on the board itself with --target local. "
-            f"Received: {target}"
-        )
-    agent = LocalAgent()
-    try:
-        return Board(parsed, agent.address, agent.token, agent.stop)
+        return Board(entry.target, agent.address, agent.token, agent.stop, link=agent)
     except BaseException:
         agent.stop()
         raise
@@ -70,8 +70,17 @@ def connect(target: str = "local") -> Board:
 class Board:
     """A connection to a running agent. A context manager; `close` also runs `on_close`."""
 
-    def __init__(self, target: Target, address: str, token: str, on_close: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        address: str,
+        token: str,
+        on_close: Callable[[], None] = lambda: None,
+        link: LocalAgent | RemoteAgent | None = None,
+    ) -> None:
         """Connect to the agent at a gRPC address of this machine (its own, or an SSH forward's end).
+
+        link: what the address comes from; one that can come back is waited for (see `persist`).
 
         Raises:
             BoardUnreachable: no connection, or the token is refused.
@@ -79,6 +88,7 @@ class Board:
         """
         self.target = target
         self._on_close = on_close
+        self._link = link if isinstance(link, RemoteAgent) else None
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._stub = agent_pb2_grpc.AgentStub(self._channel)  # type: ignore[no-untyped-call]
@@ -99,6 +109,20 @@ class Board:
     def close(self) -> None:
         self._channel.close()
         self._on_close()
+
+    def persist(self, call: Callable[[], T]) -> T:
+        """Call; if the board is lost meanwhile, wait until it is back and call again. An agent of this machine, once
+        ended, does not come back.
+
+        Raises: as `call` does; BoardUnreachable when the board stays away, or is lost again and again.
+        """
+        for _ in range(_RETRIES):
+            try:
+                return call()
+            except BoardUnreachable as error:
+                if self._link is None or not self._comes_back(self._link):
+                    raise (self._link and self._link.failure) or error from error
+        return call()
 
     def put_model(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> str:
         """Upload what the board does not hold yet; the model's sha256.
@@ -198,6 +222,17 @@ class Board:
         if not isinstance(inputs, Inputs):
             inputs = read_inputs(inputs, lifted.main, signatures=lifted.signatures)
         return capture(self, lifted, data, inputs, path, **settings)
+
+    def _comes_back(self, link: RemoteAgent) -> bool:
+        """Wait until the agent answers again; False when it does not in time, or will not at all."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline and link.failure is None:
+            try:
+                self.info = self._checked_info()
+                return True
+            except BoardUnreachable:
+                time.sleep(1)
+        return False
 
     def _checked_info(self) -> agent_pb2.Info:
         with translated("while connecting"):

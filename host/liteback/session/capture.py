@@ -49,9 +49,9 @@ def capture(
 
     The untouched model runs first, twice a sample; then each pass runs the tapped model. Every pass also
     reads the model's outputs. State is reset before each sample. Where `path` holds a part of the same
-    recording, it goes on at the first run that is missing. budget: bytes of tapped tensors a pass may
-    hold on the board (default: see `plan.default_budget`). The certificate may be a bad one: the caller
-    decides what follows.
+    recording, it goes on at the first run that is missing; so it does after the link to the board was cut.
+    budget: bytes of tapped tensors a pass may hold on the board (default: see `plan.default_budget`). The
+    certificate may be a bad one: the caller decides what follows.
 
     Raises:
         UsageError: no samples, a pattern that names nothing, or a `path` that holds something else.
@@ -60,7 +60,23 @@ def capture(
     """
     if not len(inputs):
         raise UsageError(f"A capture needs at least one sample. Received: {inputs.description}.")
-    path = Path(path)
+    return board.persist(
+        lambda: _capture(board, model, model_bytes, inputs, Path(path), options, select, budget, progress)
+    )
+
+
+def _capture(
+    board: Board,
+    model: Model,
+    model_bytes: bytes,
+    inputs: Inputs,
+    path: Path,
+    options: RunOptions,
+    select: Sequence[str],
+    budget: int | None,
+    progress: Progress | None,
+) -> Recording:
+    """One attempt: as far as the link lasts."""
     selection = select_tensors(model.main, select)
     passes = _passes(model.main, selection.tensors, budget or _budget(board.info, options))
     if budget is None:

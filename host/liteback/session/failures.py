@@ -25,6 +25,7 @@ _KINDS: dict[str, type[LitebackError]] = {
 _STATUSES: dict[grpc.StatusCode, type[LitebackError]] = {
     grpc.StatusCode.UNAVAILABLE: BoardUnreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: BoardUnreachable,
+    grpc.StatusCode.CANCELLED: BoardUnreachable,  # the agent was stopped
     grpc.StatusCode.UNAUTHENTICATED: BoardUnreachable,
     grpc.StatusCode.UNIMPLEMENTED: AgentIncompatible,
 }

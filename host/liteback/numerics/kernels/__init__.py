@@ -1,16 +1,3 @@
 """The exact kernels, by family. Importing this fills the registry, `operator.EXACT`."""
 
-from . import (  # noqa: F401
-    activation,
-    compare,
-    conv,
-    elementwise,
-    matmul,
-    pool,
-    quantize,
-    recurrent,
-    reduce,
-    resize,
-    roots,
-    softmax,
-)
+from . import activation, compare, conv, elementwise, matmul, pool, quantize, reduce, resize, roots, softmax  # noqa: F401

@@ -1,0 +1,11 @@
+# credentials.sh: the token and, once the agent listens, its address.
+tries=0
+while [ ! -s "$state/address" ] && [ "$tries" -lt 40 ]; do # it may just be starting
+    [ -e "$agent/current" ] || exit 3
+    tries=$((tries + 1))
+    sleep 0.5
+done
+cat "$state/token" 2>/dev/null || exit 3
+echo
+[ -s "$state/address" ] || exit 4
+cat "$state/address"

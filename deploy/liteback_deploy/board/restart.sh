@@ -1,0 +1,3 @@
+# restart.sh KIND
+set -eu
+restart_agent "$1" && answers

@@ -1,0 +1,86 @@
+"""Put the agent on a board, and see that it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liteback_deploy import install
+from liteback_deploy.endpoint import SshOptions
+from liteback_deploy.install import Deployment
+from liteback_deploy.ssh_config import NO_OPTIONS
+
+from .errors import UsageError
+from .session.board import Board
+from .session.remote import RemoteAgent, deploy_errors, dialler, remote_board
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What was found, what was planned and, unless it was a dry run, done. agent: the version that answers."""
+
+    target: str
+    deployment: Deployment
+    dry_run: bool
+    agent: str
+    seconds: float
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.deployment.plan.steps) and not self.dry_run
+
+    def to_json(self) -> dict[str, Any]:
+        plan = self.deployment.plan
+        return {
+            "target": self.target,
+            "dry_run": self.dry_run,
+            "changed": self.changed,
+            "facts": self.deployment.facts.to_json(),
+            "bundle": plan.bundle.to_json(),
+            "service": plan.service,
+            "steps": [{"name": step.name, "does": step.does} for step in plan.steps],
+            "notes": list(plan.notes),
+            "agent": self.agent,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def deploy(
+    target: str,
+    options: SshOptions = NO_OPTIONS,
+    *,
+    runtime: str = "",
+    wheelhouse: Path | None = None,
+    system: bool = False,
+    dry_run: bool = False,
+    progress: Progress = lambda done, total, text: None,
+) -> Deployed:
+    """Install the agent on a board, or find that it is installed already.
+
+    runtime: `tflite_runtime`, `ai_edge_litert`, or empty: the first that fits the board. wheelhouse: a folder of wheels
+    in place of the package index. system: a unit of the system's systemd, through sudo.
+
+    Raises:
+        UsageError: the target is `local`, or an option breaks a rule.
+        BoardUnreachable, HostKeyError: no connection.
+        AgentIncompatible: the board cannot take the agent; the message says why, and what to do.
+    """
+    started = time.monotonic()
+    if wheelhouse is not None and not wheelhouse.is_dir():
+        raise UsageError(f"--wheelhouse is a folder of wheels. Received: {str(wheelhouse)!r}.")
+    board = remote_board(target, options)
+    dial = dialler(board)
+    with deploy_errors(), dial() as connection:
+        found = install.prepare(connection, runtime, wheelhouse, system)
+        agent = ""
+        if not dry_run:
+            install.carry_out(connection, found.plan, progress)
+            link = RemoteAgent(dial, connection)
+            with Board(board.target, link.address, link.token, link.stop, link) as answering:
+                agent = answering.info.agent_version
+    return Deployed(target, found, dry_run, agent, time.monotonic() - started)
