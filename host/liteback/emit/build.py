@@ -7,6 +7,7 @@ the file's batch of one is only a batch, the model takes any batch.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -72,6 +73,7 @@ def emit(
                 return Builder(graphs, graph, numerics, True, profile, states=initial.copy()).run()
             except (UnknownBatch, UnsupportedModel):
                 pass  # the first axis is more than a batch: keep the extent that the file has
+            gc.collect()  # cycles hold half a model, which would stay beside the whole one
         return Builder(graphs, graph, numerics, False, profile, states=initial).run()
 
 
