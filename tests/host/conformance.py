@@ -27,6 +27,8 @@ FLOAT_TOLERANCE = 1e-5  # of the range of the expected values
 
 @dataclass(frozen=True)
 class Case:
+    """A file, and what index.json says of it."""
+
     path: Path
     facts: dict[str, Any]
 
@@ -36,7 +38,16 @@ class Case:
 
     @property
     def numerics(self) -> str:
-        return "float" if self.facts["quant"] in ("none", "float16") else "fakequant"
+        return "fakequant" if self.quantized else "float"
+
+    @property
+    def quantized(self) -> bool:
+        return self.facts["quant"] not in ("none", "float16")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """in_K: the inputs; tfl_K: what TensorFlow 2.21's interpreter gives."""
+        with np.load(self.path.with_suffix(".npz"), allow_pickle=True) as archive:
+            return dict(archive)
 
 
 @dataclass(frozen=True)
@@ -58,12 +69,8 @@ def check(case: Case) -> Verdict:
     """Reconstruct the case in the numerics of its quantization and compare every output."""
     from liteback.reconstruction import reconstruct
 
-    with np.load(case.path.with_suffix(".npz"), allow_pickle=True) as archive:
-        arrays = dict(archive)
-    graph = lift(case.path.read_bytes()).main
-    # An input that no operator reads may be missing in the file; any value will do.
-    given = [arrays[f"in_{k}"] if f"in_{k}" in arrays else _zeros(graph.tensors[t]) for k, t in enumerate(graph.inputs)]
-    inputs = [_real(codes, graph.tensors[t]) for codes, t in zip(given, graph.inputs, strict=True)]
+    arrays, graph = case.arrays(), lift(case.path.read_bytes()).main
+    inputs = [_real(codes, graph.tensors[t]) for codes, t in zip(feeds(graph, arrays), graph.inputs, strict=True)]
     try:
         model = reconstruct(case.path, case.numerics)  # type: ignore[arg-type]
         outputs = model(inputs[0] if len(inputs) == 1 else inputs)
@@ -80,6 +87,11 @@ def check(case: Case) -> Verdict:
         if not worst.ok:
             return Verdict(False, f"output {k}: {worst.reason}", worst.error)
     return worst
+
+
+def feeds(graph: Graph, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The inputs of the graph, in order. One that no operator reads may be missing; any value will do."""
+    return [arrays.get(f"in_{k}", _zeros(graph.tensors[t])) for k, t in enumerate(graph.inputs)]
 
 
 def _zeros(tensor: Tensor) -> np.ndarray:

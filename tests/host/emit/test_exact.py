@@ -24,8 +24,8 @@ from .case import Arg, Case, Out, codes, fixed, ints
 from .cases import CASES
 
 PROFILES = {"builtin": "tflite_runtime-2.14-builtin-x86_64", "reference": "reference"}
-# The reference kernel of SUM in tflite-runtime 2.14 gives int8 sums that are off by multiples of 256.
-BROKEN = {("SUM", "reference")}
+# What a kernel set gives is undefined: why the case is refused.
+UNDEFINED = {"BIDIRECTIONAL_SEQUENCE_LSTM-hybrid": "reads beyond the state of a batch"}
 CONV = next(c for c in CASES if str(c) == "CONV_2D-int8-per-channel")
 
 
@@ -42,9 +42,11 @@ def _computed(case: Case) -> bool:
 @pytest.mark.parametrize("kernels", PROFILES)
 @pytest.mark.parametrize("case", [c for c in CASES if _computed(c)], ids=str)
 def test_every_code_is_the_kernels(case: Case, kernels: str, board: Board) -> None:
-    if (case.op, kernels) in BROKEN:
-        pytest.skip("this kernel set's own result is undefined")
     expected = run_interpreter(case, board, kernels)
+    if str(case) in UNDEFINED:
+        with pytest.raises(UnsupportedModel, match=UNDEFINED[str(case)]):
+            emission_of(case, expected, kernels)
+        return
     emission = emission_of(case, expected, kernels)
     for wanted, result in zip(expected, results(emission.model, case), strict=True):
         np.testing.assert_array_equal(result, wanted)

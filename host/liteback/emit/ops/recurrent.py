@@ -6,23 +6,12 @@ from typing import Any
 from keras import layers, ops
 
 from ...ir import CODE_RANGE
-from ..recurrent import GATES, INT16, Lstm, Rnn, Svdf
+from ..recurrent import AUXILIARY, GATES, INT16, LSTM_WEIGHTS, NORMS, Lstm, Rnn, Svdf
 from ..registry import Layer, emits
 from ..verdict import ACTIVATIONS
 from ..weight import Weight, concatenate
 
-# The inputs of an LSTM after x, before its states and its norms; BIDIRECTIONAL_SEQUENCE_LSTM has them twice.
-LSTM_WEIGHTS = (
-    *(f"input_to_{gate}" for gate in GATES),
-    *(f"recurrent_to_{gate}" for gate in GATES),
-    *(f"peephole_to_{gate}" for gate in ("input", "forget", "output")),
-    *(f"{gate}_bias" for gate in GATES),
-    "projection",
-    "projection_bias",
-)
 COUNT = len(LSTM_WEIGHTS)
-NORMS = tuple(f"{gate}_norm" for gate in GATES)
-AUXILIARY = tuple(f"aux_to_{gate}" for gate in GATES)
 PLAIN = {f"{what}_to_{gate}" for what in ("input", "recurrent") for gate in GATES} | {f"{g}_bias" for g in GATES}
 # The cell clip that the converter writes for every Keras LSTM, which has none. What it cuts off is not seen in the
 # output, as tanh(10) is 1 in float32.

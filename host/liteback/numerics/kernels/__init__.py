@@ -1,3 +1,16 @@
 """The exact kernels, by family. Importing this fills the registry, `operator.EXACT`."""
 
-from . import activation, compare, conv, elementwise, matmul, pool, quantize, reduce, resize, roots, softmax  # noqa: F401
+from . import (  # noqa: F401
+    activation,
+    compare,
+    conv,
+    elementwise,
+    matmul,
+    pool,
+    quantize,
+    recurrent,
+    reduce,
+    resize,
+    roots,
+    softmax,
+)

@@ -105,9 +105,23 @@ def round_half_away(x: Any) -> Any:
     return whole + tf.sign(x) * tf.cast(tf.abs(x - whole) >= 0.5, x.dtype)
 
 
+# float32 arithmetic whose every result is rounded, in the order it is written: what is computed in float64 and rounded
+# is the same number, and no compiler can fuse it, make a product of a quotient, or sum in another order.
+
+
 def product32(a: Any, b: Any) -> Any:
-    """a * b, rounded to float32 before anything is added to it: no compiler can fuse the two into one rounding."""
+    """a * b, the nearest float32."""
     return tf.cast(tf.cast(a, tf.float64) * tf.cast(b, tf.float64), tf.float32)
+
+
+def quotient32(a: Any, b: Any) -> Any:
+    """a / b, the nearest float32."""
+    return tf.cast(tf.cast(a, tf.float64) / tf.cast(b, tf.float64), tf.float32)
+
+
+def sum32(a: Any, b: Any) -> Any:
+    """a + b, the nearest float32."""
+    return tf.cast(tf.cast(a, tf.float64) + tf.cast(b, tf.float64), tf.float32)
 
 
 def rounded_quotient(total: Any, count: Any) -> Any:

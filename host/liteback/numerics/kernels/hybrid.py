@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..operator import Operand, Operator
-from .common import Codes, product32, round_half_away
+from .common import Codes, product32, quotient32, round_half_away
 
 ACTIVATIONS = {"NONE": "linear", "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh"}
 SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"
@@ -32,7 +32,7 @@ def _symmetric(x: Any, axes: list[int]) -> Quantized:
     largest = tf.reduce_max(tf.abs(x), axes, keepdims=True)
     some = tf.where(largest == 0, tf.ones_like(largest), largest)
     codes = tf.clip_by_value(round_half_away(x * (np.float32(127) / some)), -127.0, 127.0)
-    scale = tf.where(largest == 0, tf.ones_like(largest), _quotient(largest, 127))
+    scale = tf.where(largest == 0, tf.ones_like(largest), quotient32(largest, 127))
     return codes, scale, tf.zeros_like(scale)
 
 
@@ -51,11 +51,6 @@ def _asymmetric(x: Any, axes: list[int]) -> Quantized:
     return tf.where(flat, tf.zeros_like(codes), codes), single, zero
 
 
-def _quotient(x: Any, divisor: int) -> Any:
-    """x / divisor in float32, which no compiler may turn into a product with 1 / divisor."""
-    return tf.cast(tf.cast(x, tf.float64) / divisor, tf.float32)
-
-
 def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes | None) -> Any:
     """sum * scale (+ bias), and the activation. What is multiplied first makes a difference in float32."""
     acc, scales = tf.cast(acc, tf.float32), weights.scales
@@ -69,4 +64,9 @@ def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes
         y = product32(product32(acc, scale), scales)
     if b is not None:
         y = b + y
+    return activated(op, y)
+
+
+def activated(op: Operator, y: Any) -> Any:
+    """The fused activation of real values."""
     return keras.activations.get(ACTIVATIONS[op.activation])(y)

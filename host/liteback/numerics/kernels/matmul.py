@@ -9,9 +9,20 @@ import tensorflow as tf
 
 from ..fixed_point import DOUBLE, ROUNDINGS
 from ..operator import Operator, exact
-from .common import Codes, accumulate, finish, is_wide, product_multiplier
-from .hybrid import ONE_SCALE, ORDERS, hybrid_result, quantize_rows
+from .common import (
+    Codes,
+    accumulate,
+    finish,
+    is_wide,
+    product32,
+    product_multiplier,
+    quotient32,
+    round_half_away,
+    sum32,
+)
+from .hybrid import ONE_SCALE, ORDERS, activated, hybrid_result, quantize_rows
 
+FOUR_BIT_ZERO = 7
 NARROW = "narrow"  # 32 bits, whatever the bias has
 
 
@@ -43,14 +54,36 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     (internal/optimized/sse_tensor_utils.cc) (v2.14.0).
     """
     weights, (units, depth) = op.input(1), w.shape
-    if weights.block_size or weights.dtype != "int8":
-        raise NotImplementedError(f"no exact hybrid kernel for {weights.dtype} weights")
+    if weights.block_size:
+        raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
     rows = tf.reshape(x, (-1, depth))
-    codes, scale, zero = quantize_rows(rows, bool(op.options.get("asymmetric_quantize_inputs")), [1])
-    kernel = tf.constant(np.transpose(w).astype(np.float64))
-    acc = tf.matmul(tf.cast(codes - zero, tf.float64), kernel)
-    y = hybrid_result(op, acc, scale, weights, b)
+    if weights.dtype == "int4":
+        y = _four_bit(op, rows, w, b)
+    else:
+        codes, scale, zero = quantize_rows(rows, bool(op.options.get("asymmetric_quantize_inputs")), [1])
+        kernel = tf.constant(np.transpose(w).astype(np.float64))
+        acc = tf.matmul(tf.cast(codes - zero, tf.float64), kernel)
+        y = hybrid_result(op, acc, scale, weights, b)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
+
+
+def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
+    """Weights are stored 7 higher, and what that adds is taken off apart.
+
+    Source: EvalHybridDense4Bit (tensorflow/lite/kernels/fully_connected.cc), ReferenceBatchQuantizeFloats4Bit,
+    ReferenceAssignBiasAndComputeOffsets, ReferenceUnpack (internal/optimized/4bit/fully_connected_reference.cc,
+    v2.14.0).
+    """
+    largest = tf.reduce_max(tf.abs(rows), 1, keepdims=True)
+    largest = tf.where(largest == 0, tf.constant(127.0), largest)
+    codes = round_half_away(product32(rows, quotient32(127.0, largest)))
+    scale, scales = quotient32(largest, 127.0), op.input(1).scales
+    stored = tf.constant((np.transpose(w).astype(np.int64) + FOUR_BIT_ZERO).astype(np.float64))
+    acc = tf.matmul(tf.cast(codes, tf.float64), stored)
+    moved = product32(tf.reduce_sum(codes, 1, keepdims=True) * -FOUR_BIT_ZERO, scale)
+    start = product32(moved, scales)
+    y = sum32(start if b is None else sum32(start, b), product32(product32(tf.cast(acc, tf.float32), scale), scales))
+    return activated(op, y)
 
 
 @exact("BATCH_MATMUL", variants=ROUNDINGS)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, Multiplier, multiply, quantize_multiplier
+from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, Multiplier, multiply, multiply_wide, quantize_multiplier
 from ..operator import Operator, exact
-from .common import Codes, product32, requantize, round_half_away, to_codes
+from .common import Codes, centred, product32, requantize, round_half_away, sum32, to_codes
 
 # The reference kernel scales once, by a multiplier that holds 1/N; the optimised one adds a bias that is rounded alone.
 BIAS, BIAS_HALF_UP = "bias", "bias-half-up"
 ROUNDED = "rounded"  # a sum in float32, halves away from zero
+UNSIGNED = "unsigned"  # a kernel for uint8, whatever the codes are: int8 codes below 0 count as 256 more
 
 
 def _axes(axis: Codes, rank: int) -> list[int]:
@@ -25,10 +26,16 @@ def _axes(axis: Codes, rank: int) -> list[int]:
 def _total(op: Operator, x: Codes, axis: Codes) -> tuple[Any, int]:
     """The sum of the codes (int64), and of how many."""
     axes = _axes(axis, len(x.shape))
+    total = tf.reduce_sum(tf.cast(x, tf.int64), axes, keepdims=bool(op.options["keep_dims"]))
+    return total, _count(x, axes)
+
+
+def _count(x: Codes, axes: list[int]) -> int:
+    """How many elements become one."""
     extents = [x.shape[a] for a in axes]
     if None in extents:
         raise NotImplementedError("it reduces an axis of unknown extent")
-    return tf.reduce_sum(tf.cast(x, tf.int64), axes, keepdims=bool(op.options["keep_dims"])), int(np.prod(extents))
+    return int(np.prod(extents))
 
 
 @exact("MEAN", variants=(DOUBLE, BIAS, BIAS_HALF_UP, FLOAT32))
@@ -65,20 +72,52 @@ def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
     return to_codes(op, multiply(total, by, DOUBLE if op.variant == BIAS else HALF_UP) - int(moved))
 
 
-@exact("SUM", variants=(DOUBLE, ROUNDED))
+@exact("SUM", variants=(UNSIGNED, ROUNDED, DOUBLE), int16=("wrapped",))
 def reduce_sum(op: Operator, x: Codes, axis: Codes) -> Any:
-    """Codes of the sum. Where both scales are one, the codes themselves are added.
+    """Codes of the sum; int16 codes of one scale are added as they are, and wrap.
 
     Source: EvalSum, QuantizedMeanOrSum (tensorflow/lite/kernels/reduce.cc, internal/reference/reduce.h, v2.14.0).
     """
     source = op.input(0)
+    if op.variant == UNSIGNED:
+        x = tf.bitcast(x, tf.uint8)
     total, count = _total(op, x, axis)
+    if source.dtype == "int16":
+        return tf.cast(total, tf.int16)
     if op.variant == ROUNDED:
         ratio = source.scale / op.out.scale
         bias = np.float32(np.float32(-source.zero_point) * ratio) * np.float32(count)
-        return to_codes(op, tf.cast(round_half_away(product32(total, ratio) + bias), tf.int32))
+        return to_codes(op, tf.cast(round_half_away(sum32(product32(total, ratio), bias)), tf.int32))
     by = Multiplier.of(float(source.scale) / float(op.out.scale))
-    return requantize(op, total - count * source.zero_point, by)
+    steps = multiply(total - count * source.zero_point, by, DOUBLE)
+    if op.variant == DOUBLE:
+        return to_codes(op, steps)
+    codes = tf.clip_by_value(steps + op.out.zero_point, tf.constant(0, tf.int64), tf.constant(255, tf.int64))
+    return tf.bitcast(tf.cast(codes, tf.uint8), op.out.dtype)
+
+
+@exact("REDUCE_PROD")
+def reduce_prod(op: Operator, x: Codes, axis: Codes) -> Any:
+    """Codes of the product, scaled after each factor.
+
+    Source: QuantizedReduceProd (tensorflow/lite/kernels/internal/reference/reduce.h), GetQuantProdScaling (reduce.cc)
+    (v2.14.0).
+    """
+    axes = _axes(axis, len(x.shape))
+    count = _count(x, axes)
+    by = Multiplier.of(float(op.input(0).scale) / float(op.out.scale) ** (1.0 / count))
+    kept = [a for a in range(len(x.shape)) if a not in axes]
+    factors = tf.transpose(tf.cast(centred(x, op.input(0)), tf.int64), [*axes, *kept])
+    rest = tf.shape(factors)[len(axes) :]
+    factors = tf.reshape(factors, tf.concat([[count], rest], 0))
+
+    def scaled(x: Any) -> Any:
+        return tf.cast(tf.cast(multiply_wide(x, by), tf.int32), tf.int64)  # the kernel holds 32 bits: they wrap
+
+    product = tf.foldl(lambda total, factor: scaled(total * factor), factors)
+    codes = to_codes(op, scaled(product))
+    shape = [1 if a in axes else tf.shape(x)[a] for a in range(len(x.shape))]
+    return tf.reshape(codes, shape) if op.options["keep_dims"] else codes
 
 
 @exact("REDUCE_MAX", "REDUCE_MIN")

@@ -53,7 +53,7 @@ def rsqrt(op: Operator, x: Codes) -> Any:
     if source.dtype == "int16":
         return by_interpolation(op, x, "RSQRT")
     value = tf.cast(centred(x, source), tf.int64)
-    data = _scaled(tf.ones_like(value), *inverse_root(tf.maximum(value, 1)), up=20)
+    data = scaled(tf.ones_like(value), *inverse_root(tf.maximum(value, 1)), up=20)
     by = Multiplier.of(1.0 / (math.sqrt(float(source.scale)) * float(op.out.scale)))
     moved = Multiplier(by.m, by.shift - 20, by.float32)
     low, high = op.out.range
@@ -71,11 +71,11 @@ def l2_normalization(op: Operator, x: Codes) -> Any:
     value = tf.cast(centred(x, op.input(0)), tf.int64)
     m, right = inverse_root(tf.reduce_sum(value * value, -1, keepdims=True))
     unsigned = op.out.dtype == "uint8"
-    unit = _scaled(value * 128, m, right, up=0) + 128 if unsigned else _scaled(value, m, right, up=7)
+    unit = scaled(value * 128, m, right, up=0) + 128 if unsigned else scaled(value, m, right, up=7)
     return saturate(op, unit, *op.out.range)
 
 
-def _scaled(x: Any, m: Any, right: Any, up: int) -> Any:
+def scaled(x: Any, m: Any, right: Any, up: int) -> Any:
     """x * m * 2**(up - 31 - right), double rounding, for tensors m and right."""
     shape = tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(m))
     right = tf.broadcast_to(right - up, shape)

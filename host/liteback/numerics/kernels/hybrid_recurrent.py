@@ -1,0 +1,137 @@
+"""Hybrid recurrent kernels: float states, weights in codes; each product quantizes its activations anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from . import eigen
+from .common import product32, quotient32, sum32
+from .hybrid import quantize_rows
+from .sequence import Held
+
+FUNCTIONS = {
+    "NONE": tf.identity,
+    "RELU": tf.nn.relu,
+    "RELU6": tf.nn.relu6,
+    "RELU_N1_TO_1": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+    "TANH": eigen.tanh,
+}
+
+
+def add_product(total: Any, rows: Any, w: Held, asymmetric: bool) -> Any:
+    """total + rows w: the rows are quantized, each at its own scale.
+
+    Source: PortableMatrixBatchVectorMultiplyAccumulate (reference/portable_tensor_utils.cc, v2.14.0).
+    """
+    codes, scale, zero = quantize_rows(rows, asymmetric, [1])
+    kernel = tf.constant(np.transpose(w.values).astype(np.float64))
+    acc = tf.matmul(tf.cast(codes - zero, tf.float64), kernel)
+    return sum32(total, product32(tf.cast(acc, tf.float32), scale * w.scale))
+
+
+@dataclass(frozen=True)
+class HybridRnn:
+    """h = activation(b + W x + A aux + R h).
+
+    Source: RnnBatchStep (tensorflow/lite/kernels/internal/kernel_utils.cc, v2.14.0).
+    """
+
+    weights: Mapping[str, Held]
+    activation: str
+    asymmetric: bool
+
+    def step(self, inputs: list[Any], states: list[Any]) -> list[Any]:
+        total = tf.constant(self.weights["bias"].values)
+        for name, rows in (*zip(("input", "aux"), inputs, strict=False), ("recurrent", states[0])):
+            total = add_product(total, rows, self.weights[name], self.asymmetric)
+        return [FUNCTIONS[self.activation](total)]
+
+
+@dataclass(frozen=True)
+class HybridLstm:
+    """The LSTM of `emit.recurrent.Lstm`, each operation rounded as the kernel does.
+
+    weights: by the names of LSTM_WEIGHTS, AUXILIARY and NORMS. together: the kernel computes the rows of a batch at
+    once, not one after the other; it matters for which elements of a gate are computed in packets.
+
+    Source: LstmStepHybrid, CalculateLstmGateHybrid, UpdateLstmCellFloat, CalculateLstmOutputHybrid
+    (tensorflow/lite/kernels/lstm_eval.cc, v2.14.0).
+    """
+
+    weights: Mapping[str, Held]
+    activation: str
+    asymmetric: bool
+    together: bool
+    clips: tuple[float, float] = (0.0, 0.0)
+
+    def step(self, inputs: list[Any], states: list[Any]) -> list[Any]:
+        h, c = states
+        act = FUNCTIONS[self.activation]
+        forget = self._sigmoid("forget", self._gate("forget", inputs, h, c))
+        coupled = "input_to_input" not in self.weights
+        let_in = np.float32(1) - forget if coupled else self._sigmoid("input", self._gate("input", inputs, h, c))
+        candidate = act(self._gate("cell", inputs, h, c))
+        c = _clipped(sum32(product32(forget, c), product32(candidate, let_in)), self.clips[0])
+        output = self._sigmoid("output", self._gate("output", inputs, h, c))
+        h = product32(output, act(c))
+        if "projection" in self.weights:
+            w = self.weights["projection"]
+            bias = self.weights.get("projection_bias")
+            start = np.zeros(w.values.shape[0], np.float32) if bias is None else bias.values
+            h = _clipped(add_product(tf.constant(start), h, w, self.asymmetric), self.clips[1])
+        return [h, c]
+
+    def _gate(self, gate: str, inputs: list[Any], h: Any, c: Any) -> Any:
+        norm, bias = self.weights.get(f"{gate}_norm"), self.weights[f"{gate}_bias"].values
+        total = tf.constant(bias if norm is None else np.zeros_like(bias))
+        for name, rows in (*zip(("input", "aux"), inputs, strict=False), ("recurrent", h)):
+            total = add_product(total, rows, self.weights[f"{name}_to_{gate}"], self.asymmetric)
+        peephole = self.weights.get(f"peephole_to_{gate}")
+        if peephole is not None:
+            total = sum32(total, product32(peephole.values.astype(np.float32) * peephole.scale, c))
+        return total if norm is None else sum32(product32(normalized(total), norm.values), bias)
+
+    def _sigmoid(self, gate: str, x: Any) -> Any:
+        """The gates' vectors lie one behind the other, (batch, units) each, from an aligned address on."""
+        units = int(x.shape[-1])
+        if units % eigen.PACKET == 0:
+            return eigen.sigmoid(x)
+        batch = tf.shape(x)[0]
+        coupled = "input_to_input" not in self.weights
+        start = (COUPLED_PLACES if coupled else PLACES)[gate] * units * batch
+        if self.together:
+            return eigen.sigmoid(x, tf.reshape(eigen.packets(start, units * batch), tf.shape(x)))
+        return eigen.sigmoid(x, eigen.packets(start + units * tf.range(batch), units))
+
+
+PLACES = {"input": 0, "cell": 1, "forget": 2, "output": 3}  # of the gates' vectors in the kernel's memory
+COUPLED_PLACES = {"forget": 1, "output": 2}  # without an input gate
+
+
+def normalized(x: Any) -> Any:
+    """(x - mean) / deviation over the last axis, summed in order.
+
+    Source: PortableMeanStddevNormalization (reference/portable_tensor_utils.cc, v2.14.0).
+    """
+    count = np.float32(x.shape[-1])
+    difference = x - quotient32(sum_in_order(x), count)
+    variance = quotient32(sum_in_order(product32(difference, difference)), count)
+    deviation = tf.cast(tf.sqrt(tf.cast(variance + np.float32(1e-8), tf.float64)), tf.float32)
+    return product32(difference, quotient32(np.float32(1), deviation))
+
+
+def sum_in_order(x: Any) -> Any:
+    """The float32 sum over the last axis, from 0 on, each addition rounded before the next."""
+    total = tf.zeros_like(x[..., :1])
+    for k in range(x.shape[-1]):
+        total = sum32(total, x[..., k : k + 1])
+    return total
+
+
+def _clipped(x: Any, bound: float) -> Any:
+    return tf.clip_by_value(x, np.float32(-bound), np.float32(bound)) if bound > 0 else x
