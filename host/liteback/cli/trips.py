@@ -51,7 +51,7 @@ def roundtrip(
     memory: Memory = 0,
     json: Json = False,
 ) -> None:
-    """All of it: inspect, capture, reconstruct, compare, export, prove, and a report."""
+    """All of it: inspect, capture, reconstruct, calibrate, compare, export, prove, and a report."""
     from ..files import read_model
     from ..lift import lift
 
