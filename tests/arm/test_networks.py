@@ -16,7 +16,7 @@ from liteback.numerics.profile import KernelProfile, propose
 from liteback.session.board import Board, RunOptions
 
 SAMPLES = {"builtin": 2, "reference": 1}
-PROFILES = {"builtin": "tflite_runtime-2.14-builtin-aarch64", "reference": "reference"}
+PROFILES = {"builtin": "tflite_runtime-2.14-builtin-aarch64", "reference": "tflite_runtime-2.14-reference-aarch64"}
 NETWORKS = [
     "pretrainedResnet_quant",
     "model_ToyCar_quant_fullint",
@@ -24,6 +24,15 @@ NETWORKS = [
     "mobilenet_v1_0.25_128_quant",
     "keyword_spotting_pacman",
     "micro_speech_quantized",
+    "movenet_single_pose_lightning_ptq",
+    "deeplabv3_mnv2_dm05_pascal_quant",
+    "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29",
+    "trained_lstm_int8",
+    "okay_nabu",
+    "detection",
+    "conv0",
+    "rock_paper_scissors",
+    "hello_world_int8",
 ]
 
 

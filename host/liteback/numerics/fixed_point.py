@@ -79,10 +79,10 @@ def high_mul(x: Ints, m: Any) -> Ints:
     return tf.bitwise.right_shift(x * m + (1 << 30), tf.constant(31, x.dtype))
 
 
-def rounding_divide_by_pot(x: Ints, right: ArrayLike) -> Ints:
+def rounding_divide_by_pot(x: Ints, right: ArrayLike, upward: Any = None) -> Ints:
     """round(x / 2**right), halves away from zero: gemmlowp's RoundingDivideByPOT.
 
-    right: an int, or (C,).
+    right: an int, or (C,). upward: booleans that broadcast to x, where halves go up instead; by default nowhere.
     """
     right = np.asarray(right, np.int64)
     if not right.any():
@@ -91,15 +91,17 @@ def rounding_divide_by_pot(x: Ints, right: ArrayLike) -> Ints:
     # A negative half is a step lower than floor((x + half) / 2**right) has it. Without a shift there is no half.
     negative = tf.bitwise.right_shift(x, tf.constant(63 if x.dtype == tf.int64 else 31, x.dtype))
     step = negative if right.all() else negative * tf.constant(right > 0, x.dtype)
+    if upward is not None:
+        step = tf.where(upward, tf.zeros_like(step), step)
     return _shift(x + _like(x, half) + step, right)
 
 
-def _double(x: Ints, by: Multiplier) -> Ints:
+def _double(x: Ints, by: Multiplier, upward: Any = None) -> Ints:
     """Two roundings: the product's halves go up, the shift's away from zero.
 
     Source: MultiplyByQuantizedMultiplier (tensorflow/lite/kernels/internal/common.h, v2.14.0), double rounding.
     """
-    return rounding_divide_by_pot(high_mul(_raised(x, by), by.m), by.right)
+    return rounding_divide_by_pot(high_mul(_raised(x, by), by.m), by.right, upward)
 
 
 def _half_up(x: Ints, by: Multiplier) -> Ints:
@@ -137,12 +139,13 @@ ROUNDINGS: Mapping[str, Callable[[Ints, Multiplier], Ints]] = {
 }
 
 
-def multiply(x: Ints, by: Multiplier, rounding: str) -> Ints:
-    """MultiplyByQuantizedMultiplier: x * r, rounded to an integer in one of `ROUNDINGS`.
+def multiply(x: Ints, by: Multiplier, rounding: str | Any) -> Ints:
+    """MultiplyByQuantizedMultiplier: x * r, rounded to an integer.
 
-    x: integers below 2**31, of any integer type, or float32 that holds integers. Returns: int32 or int64.
+    x: integers below 2**31, of any integer type, or float32 that holds integers. rounding: one of `ROUNDINGS`; or
+    booleans that broadcast to x: `half-up` where they are true, `double` elsewhere. Returns: int32 or int64.
     """
-    return ROUNDINGS[rounding](x, by)
+    return ROUNDINGS[rounding](x, by) if isinstance(rounding, str) else _double(x, by, rounding)
 
 
 def multiply_wide(x: Ints, by: Multiplier) -> Ints:

@@ -90,7 +90,8 @@ def shipped() -> Mapping[str, KernelProfile]:
 def propose(manifest: Manifest) -> KernelProfile:
     """The shipped profile that fits best to what a recording says of its board; a proposal, to be verified.
 
-    The runtime counts first; then kernels and delegate, machine, and version.
+    The runtime counts first; then kernels and delegate, machine, and version. One for this machine comes before one
+    for any.
     """
     kernels, delegate = _kernel_set(manifest)
     machine = str(manifest.board.get("machine", ""))
@@ -102,6 +103,7 @@ def propose(manifest: Manifest) -> KernelProfile:
             profile.delegate == delegate,
             profile.machine in ("", machine),
             manifest.runtime_version.startswith(profile.version),
+            profile.machine == machine,
         )
 
     return max(shipped().values(), key=fit)

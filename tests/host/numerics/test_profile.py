@@ -75,6 +75,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ({"kernels": "default"}, "tflite_runtime-2.14-builtin-x86_64"),
         ({"machine": "aarch64"}, "tflite_runtime-2.14-builtin-aarch64"),
         ({"machine": "aarch64", "kernels": "default"}, "tflite_runtime-2.14-builtin-aarch64"),
+        ({"machine": "aarch64", "kernels": "reference"}, "tflite_runtime-2.14-reference-aarch64"),
         ({"machine": "armv7l", "kernels": "reference"}, "reference"),
         ({"runtime": "ai_edge_litert", "runtime_version": "2.3.0"}, "ai_edge_litert-2.3-builtin-x86_64"),
         (

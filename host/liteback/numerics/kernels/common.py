@@ -68,9 +68,12 @@ def product_multiplier(op: Operator, data: Operand, weights: Operand, per_channe
     return Multiplier.of(real, float32)
 
 
-def requantize(op: Operator, acc: Any, by: Multiplier, rounding: str | None = None) -> Any:
-    """An accumulator -> the result's codes: clip(acc * r + zero_point) to what the activation leaves."""
-    return to_codes(op, multiply(acc, by, rounding or op.variant))
+def requantize(op: Operator, acc: Any, by: Multiplier, rounding: str | Any = None) -> Any:
+    """An accumulator -> the result's codes: clip(acc * r + zero_point) to what the activation leaves.
+
+    rounding: as `multiply` takes it; by default the operator's variant.
+    """
+    return to_codes(op, multiply(acc, by, op.variant if rounding is None else rounding))
 
 
 def to_codes(op: Operator, steps: Any) -> Any:
@@ -85,11 +88,13 @@ def saturate(op: Operator, codes: Any, low: int, high: int) -> Any:
     return tf.cast(tf.clip_by_value(codes, *edges), op.out.dtype)
 
 
-def finish(op: Operator, acc: Any, b: Codes | None, by: Multiplier, wide: bool = False, rounding: str = "") -> Any:
-    """A sum of products, in floating point, and the bias -> codes. wide: the kernel keeps 64 bits."""
-    rounding = rounding or op.variant
+def finish(op: Operator, acc: Any, b: Codes | None, by: Multiplier, rounding: str | Any, wide: bool = False) -> Any:
+    """A sum of products, in floating point, and the bias -> codes.
+
+    rounding: as `multiply` takes it. wide: the kernel keeps 64 bits.
+    """
     # Where a float32 scale follows, an accumulator below 2**24 needs no 64 bits.
-    dtype = tf.int32 if rounding == FLOAT32 and acc.dtype == tf.float32 else tf.int64
+    dtype = tf.int32 if op.variant == FLOAT32 and acc.dtype == tf.float32 else tf.int64
     acc = tf.cast(acc, dtype) + (0 if b is None else tf.cast(b, dtype))
     return to_codes(op, multiply_wide(acc, by) if wide else multiply(acc, by, rounding))
 
@@ -107,6 +112,11 @@ def round_half_away(x: Any) -> Any:
 
 # float32 arithmetic whose every result is rounded, in the order it is written: what is computed in float64 and rounded
 # is the same number, and no compiler can fuse it, make a product of a quotient, or sum in another order.
+
+
+def fused32(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c with one rounding, as FMLA does it: the nearest float32, but for what float64 rounds already."""
+    return tf.cast(tf.cast(a, tf.float64) * tf.cast(b, tf.float64) + tf.cast(c, tf.float64), tf.float32)
 
 
 def product32(a: Any, b: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from ...emit.window import crop, same_padding
-from ..fixed_point import DOUBLE, HALF_UP, ROUNDINGS
+from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, ROUNDINGS
 from ..operator import Operand, Operator, exact
 from .common import Codes, accumulate, finish, is_wide, product_multiplier
-from .hybrid import ORDERS, SCALES_FIRST, SUM_FIRST, hybrid_result, quantize_rows
+from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SUM_FIRST, hybrid_result, quantize_rows
+from .neon import NEON, full_channels, full_elements, has_3x3_kernel, product_rounding
 
 
-@exact("CONV_2D", variants=ROUNDINGS, float32=(SUM_FIRST, SCALES_FIRST))
+@exact("CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SUM_FIRST, SCALES_FIRST, *NEON_ORDERS))
 def conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (N,H,W,C), w (O,kh,kw,C/groups), b (O,) -> (N,H',W',O).
 
@@ -30,12 +32,16 @@ def conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     if data.dtype == "float32":
         return _hybrid(op, product, x, w, b, asymmetric=weights.per_channel)
     acc = accumulate(product, x, w, data, weights, taps=(1, 2, 3))
-    # The optimised kernel has no groups: it leaves them to the reference.
-    grouped = x.shape[-1] != w.shape[-1] and op.variant == HALF_UP
-    return _finish(op, acc, b, data, weights, DOUBLE if grouped else op.variant)
+    if x.shape[-1] != w.shape[-1] and op.variant != FLOAT32:
+        rounding = DOUBLE  # the optimised kernel has no groups: it leaves them to the reference
+    elif op.variant == NEON:
+        rounding = product_rounding(w.shape[0], math.prod(w.shape[1:]), math.prod(op.out.shape[:3]))
+    else:
+        rounding = op.variant
+    return _finish(op, acc, b, data, weights, rounding)
 
 
-@exact("DEPTHWISE_CONV_2D", variants=ROUNDINGS, float32=ORDERS)
+@exact("DEPTHWISE_CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(*ORDERS, *NEON_ORDERS))
 def depthwise_conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (N,H,W,C), w (1,kh,kw,C*M), b (C*M,) -> (N,H',W',C*M).
 
@@ -51,13 +57,18 @@ def depthwise_conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) 
     if data.dtype == "float32":
         return _hybrid(op, product, x, w, b, asymmetric=True)
     acc = accumulate(product, x, w, data, weights, taps=(0, 1, 2))
-    return _finish(op, acc, b, data, weights, op.variant)
+    rounding: Any = op.variant
+    if op.variant == NEON and data.dtype == "int8":
+        rounding = full_channels(w.shape[3], lanes=8)
+    elif op.variant == NEON:
+        rounding = HALF_UP if has_3x3_kernel(op) else DOUBLE
+    return _finish(op, acc, b, data, weights, rounding)
 
 
 WIDE = "wide"  # 64 bits, even without a bias that has them
 
 
-@exact("TRANSPOSE_CONV", variants=ROUNDINGS, int16=(*ROUNDINGS, WIDE))
+@exact("TRANSPOSE_CONV", variants=(*ROUNDINGS, NEON), int16=(*ROUNDINGS, WIDE))
 def transpose_conv(op: Operator, output_shape: Codes, w: Codes, x: Codes, b: Codes | None = None) -> Any:
     """output_shape (4,), w (O,kh,kw,I), x (N,H,W,I), b (O,) -> (N,H',W',O).
 
@@ -75,7 +86,10 @@ def transpose_conv(op: Operator, output_shape: Codes, w: Codes, x: Codes, b: Cod
         return crop(y, [before for before, _ in pads or [(0, 0), (0, 0)]], extents)
 
     acc = accumulate(product, x, w, data, weights, taps=(1, 2, 3))
-    return _finish(op, acc, b, data, weights, op.variant)
+    rounding: Any = op.variant
+    if op.variant == NEON:
+        rounding = full_channels(w.shape[0], lanes=8) if data.dtype == "int8" else full_elements(op, acc, lanes=16)
+    return _finish(op, acc, b, data, weights, rounding)
 
 
 def _hybrid(op: Operator, product: Callable[..., Any], x: Any, w: Codes, b: Codes | None, asymmetric: bool) -> Any:
@@ -83,7 +97,7 @@ def _hybrid(op: Operator, product: Callable[..., Any], x: Any, w: Codes, b: Code
 
     Source: EvalHybrid and EvalHybridPerChannel (tensorflow/lite/kernels/conv.cc, depthwise_conv.cc, v2.14.0).
     """
-    codes, scale, zero = quantize_rows(x, asymmetric, [1, 2, 3])
+    codes, scale, zero = quantize_rows(x, asymmetric, [1, 2, 3], op.variant in NEON_ORDERS)
     acc = product(tf.cast(codes - zero, tf.float64), tf.constant(w.astype(np.float64)))
     return hybrid_result(op, acc, scale, op.input(1), b)
 
@@ -94,10 +108,10 @@ def _extents(output_shape: Codes) -> list[Any]:
     return [int(output_shape[i]) if known else output_shape[i] for i in (1, 2)]
 
 
-def _finish(op: Operator, acc: Any, b: Codes | None, data: Operand, weights: Operand, rounding: str) -> Any:
+def _finish(op: Operator, acc: Any, b: Codes | None, data: Operand, weights: Operand, rounding: str | Any) -> Any:
     """int8 kernels have a multiplier for each channel even where the file has one scale; uint8 ones never have."""
     by = product_multiplier(op, data, weights, per_channel=data.dtype != "uint8")
-    return finish(op, acc, b, by, wide=is_wide(b) or op.variant == WIDE, rounding=rounding)
+    return finish(op, acc, b, by, rounding, wide=is_wide(b) or op.variant == WIDE)
 
 
 def _convolve(op: Operator, fn: Callable[..., Any], x: Any, w: Any) -> Any:

@@ -9,34 +9,40 @@ import numpy as np
 import tensorflow as tf
 
 from ..operator import Operand, Operator
-from .common import Codes, product32, quotient32, round_half_away
+from .common import Codes, fused32, product32, quotient32, round_half_away
+from .neon import NEON, has_3x3_kernel
 
 ACTIVATIONS = {"NONE": "linear", "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh"}
 SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"
 ORDERS = (SCALES_FIRST, SUM_FIRST, ROW_FIRST)  # what is multiplied first
+NEON_SCALES_FIRST = "neon-scales-first"
+NEON_ORDERS = (NEON, NEON_SCALES_FIRST)  # scales first; the sum and the bias in one rounding, or in two
 ONE_SCALE = "one-scale"  # scales first, by a kernel that knows no scale for each channel: it computes zeros then
 Quantized = tuple[Any, Any, Any]  # codes (float32), and for each row its scale and its zero point
 
 
-def quantize_rows(x: Any, asymmetric: bool, axes: list[int]) -> Quantized:
+def quantize_rows(x: Any, asymmetric: bool, axes: list[int], neon: bool = False) -> Quantized:
     """Each row at the scale of its own values.
 
+    neon: the scale is found in float32, and a division by 127 is a product with 1 / 127.
     Source: PortableSymmetricQuantizeFloats, PortableAsymmetricQuantizeFloats
-    (tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc, v2.14.0).
+    (tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc), NeonSymmetricQuantizeFloats,
+    NeonAsymmetricQuantizeFloats (internal/optimized/neon_tensor_utils.cc) (v2.14.0).
     """
-    return _asymmetric(x, axes) if asymmetric else _symmetric(x, axes)
+    return _asymmetric(x, axes, neon) if asymmetric else _symmetric(x, axes, neon)
 
 
-def _symmetric(x: Any, axes: list[int]) -> Quantized:
+def _symmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
     """code = round(x * (127 / max|x|)), scale = max|x| / 127."""
     largest = tf.reduce_max(tf.abs(x), axes, keepdims=True)
     some = tf.where(largest == 0, tf.ones_like(largest), largest)
     codes = tf.clip_by_value(round_half_away(x * (np.float32(127) / some)), -127.0, 127.0)
-    scale = tf.where(largest == 0, tf.ones_like(largest), quotient32(largest, 127))
+    scale = product32(largest, np.float32(1) / np.float32(127)) if neon else quotient32(largest, 127)
+    scale = tf.where(largest == 0, tf.ones_like(largest), scale)
     return codes, scale, tf.zeros_like(scale)
 
 
-def _asymmetric(x: Any, axes: list[int]) -> Quantized:
+def _asymmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
     """scale = (max - min) / 255 of a range that includes 0; found in float64, used in float32."""
     low = tf.cast(tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0), tf.float64)
     high = tf.cast(tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0), tf.float64)
@@ -47,6 +53,8 @@ def _asymmetric(x: Any, axes: list[int]) -> Quantized:
     zero = round_half_away(tf.clip_by_value(tf.where(nearer, from_low, from_high), -128.0, 127.0))
     zero = tf.cast(tf.where(flat, tf.zeros_like(zero), zero), tf.float32)
     single = tf.cast(scale, tf.float32)
+    if neon:
+        single = tf.where(flat, tf.ones_like(single), quotient32(tf.cast(high - low, tf.float32), 255))
     codes = tf.clip_by_value(round_half_away(zero + product32(x, np.float32(1) / single)), -128.0, 127.0)
     return tf.where(flat, tf.zeros_like(codes), codes), single, zero
 
@@ -54,9 +62,11 @@ def _asymmetric(x: Any, axes: list[int]) -> Quantized:
 def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes | None) -> Any:
     """sum * scale (+ bias), and the activation. What is multiplied first makes a difference in float32."""
     acc, scales = tf.cast(acc, tf.float32), weights.scales
-    if op.variant == ONE_SCALE and weights.per_channel:
+    if op.op == "FULLY_CONNECTED" and op.variant in (ONE_SCALE, NEON) and weights.per_channel:
         scales = np.zeros(1, np.float32)  # what the runtime holds for a scale that is not one for the tensor
-    if op.variant in (ONE_SCALE, SCALES_FIRST):
+    if b is not None and _fuses(op):
+        return activated(op, fused32(acc, scale * scales, b))
+    if op.variant in (ONE_SCALE, SCALES_FIRST, *NEON_ORDERS) or _added_to_zeros(op):
         y = product32(acc, scale * scales)
     elif op.variant == SUM_FIRST:
         y = product32(product32(acc, scales), scale)
@@ -65,6 +75,21 @@ def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes
     if b is not None:
         y = b + y
     return activated(op, y)
+
+
+def _fuses(op: Operator) -> bool:
+    """Whether a sum is scaled and added to the bias in one rounding."""
+    if op.op == "DEPTHWISE_CONV_2D":
+        return op.variant == NEON and not has_3x3_kernel(op)
+    return op.variant == NEON and not _added_to_zeros(op)
+
+
+def _added_to_zeros(op: Operator) -> bool:
+    """Whether it is the kernel set's vector product that scales the sums, before the bias is added.
+
+    Source: EvalHybrid (tensorflow/lite/kernels/conv.cc, v2.14.0).
+    """
+    return op.op == "CONV_2D" and not op.input(1).per_channel
 
 
 def activated(op: Operator, y: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,18 @@ from .common import (
     sum32,
 )
 from .hybrid import ONE_SCALE, ORDERS, activated, hybrid_result, quantize_rows
+from .neon import NEON, batch_product_rounding, product_rounding
 
 FOUR_BIT_ZERO = 7
 NARROW = "narrow"  # 32 bits, whatever the bias has
 
 
-@exact("FULLY_CONNECTED", variants=ROUNDINGS, int16=(*ROUNDINGS, NARROW), float32=(ONE_SCALE, *ORDERS))
+@exact(
+    "FULLY_CONNECTED",
+    variants=(*ROUNDINGS, NEON),
+    int16=(*ROUNDINGS, NARROW),
+    float32=(ONE_SCALE, *ORDERS, NEON),
+)
 def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims.
 
@@ -42,8 +49,10 @@ def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) ->
     rows = tf.reshape(x, (-1, depth))
     acc = accumulate(lambda x, w: tf.matmul(x, w, transpose_b=True), rows, w, data, weights, taps=(1,))
     by = product_multiplier(op, data, weights, per_channel=weights.per_channel)
-    narrow = op.variant == NARROW
-    y = finish(op, acc, b, by, wide=is_wide(b) and not narrow, rounding=DOUBLE if narrow else op.variant)
+    narrow, rounding = op.variant == NARROW, op.variant
+    if op.variant == NEON:
+        rounding = product_rounding(units, depth, math.prod(data.shape) // depth)
+    y = finish(op, acc, b, by, DOUBLE if narrow else rounding, wide=is_wide(b) and not narrow)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
 
 
@@ -60,7 +69,8 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     if weights.dtype == "int4":
         y = _four_bit(op, rows, w, b)
     else:
-        codes, scale, zero = quantize_rows(rows, bool(op.options.get("asymmetric_quantize_inputs")), [1])
+        asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
+        codes, scale, zero = quantize_rows(rows, asymmetric, [1], op.variant == NEON)
         kernel = tf.constant(np.transpose(w).astype(np.float64))
         acc = tf.matmul(tf.cast(codes - zero, tf.float64), kernel)
         y = hybrid_result(op, acc, scale, weights, b)
@@ -86,7 +96,7 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     return activated(op, y)
 
 
-@exact("BATCH_MATMUL", variants=ROUNDINGS)
+@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS)
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
 
@@ -100,4 +110,5 @@ def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
 
     acc = accumulate(product, x, y, data, weights, taps=(-1 if adj_y else -2,))
     by = product_multiplier(op, data, weights, per_channel=False)
-    return finish(op, acc, None, by, wide=data.dtype == "int16")
+    rounding = batch_product_rounding(op) if op.variant == NEON else op.variant
+    return finish(op, acc, None, by, rounding, wide=data.dtype == "int16")

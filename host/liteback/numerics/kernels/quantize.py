@@ -10,13 +10,19 @@ import tensorflow as tf
 from ...emit.registry import KERNELS
 from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, SINGLE, Multiplier
 from ..operator import Operand, Operator, exact
-from .common import Codes, centred, product32, requantize, round_half_away, to_codes
+from .common import Codes, centred, fused32, product32, requantize, round_half_away, to_codes
+from .neon import NEON, full_elements
 
 XNNPACK = "xnnpack"
-QUOTIENT32, QUOTIENT64, PRODUCT = "quotient32", "quotient64", "product"  # x / s in float32, in float64; x (1 / s)
+# x / s in float32, in float64; x (1 / s), rounded to even or away from zero
+QUOTIENT32, QUOTIENT64, PRODUCT, PRODUCT_AWAY = "quotient32", "quotient64", "product", "product-away"
 
 
-@exact("QUANTIZE", variants=(DOUBLE, HALF_UP, SINGLE, FLOAT32, XNNPACK), float32=(QUOTIENT32, QUOTIENT64, PRODUCT))
+@exact(
+    "QUANTIZE",
+    variants=(DOUBLE, HALF_UP, SINGLE, FLOAT32, XNNPACK, NEON),
+    float32=(QUOTIENT32, QUOTIENT64, PRODUCT, PRODUCT_AWAY),
+)
 def quantize(op: Operator, x: Codes) -> Any:
     """Real values -> codes, or codes -> codes of another scale.
 
@@ -29,9 +35,11 @@ def quantize(op: Operator, x: Codes) -> Any:
     if op.variant == XNNPACK:
         return _convert_xnnpack(op, x)
     by = Multiplier.of(float(source.scale) / float(op.out.scale), source.scale / op.out.scale)
-    if op.out.dtype == "int32":
-        return to_codes(op, tf.cast(requantize(op, centred(x, source), by), tf.int64))
-    return requantize(op, centred(x, source), by)
+    rounding = op.variant
+    if op.variant == NEON:
+        rounding = DOUBLE if source.dtype == "int16" else full_elements(op, x, lanes=16)
+    codes = requantize(op, centred(x, source), by, rounding)
+    return to_codes(op, tf.cast(codes, tf.int64)) if op.out.dtype == "int32" else codes
 
 
 def _steps(x: Any, out: Operand, variant: str) -> Any:
@@ -41,8 +49,9 @@ def _steps(x: Any, out: Operand, variant: str) -> Any:
     float32 is another number; in float64 it is within 2**-52, and no quotient of two float32 is that near to where the
     rounding to float32 changes (2**-49).
     """
-    if variant == PRODUCT:
-        steps = tf.round(tf.cast(x, tf.float32) * (np.float32(1) / out.scale))
+    if variant in (PRODUCT, PRODUCT_AWAY):
+        product = product32(x, np.float32(1) / out.scale)
+        steps = tf.round(product) if variant == PRODUCT else round_half_away(product)
     else:
         ratio = tf.cast(x, tf.float64) / np.float64(out.scale)
         steps = round_half_away(ratio if variant == QUOTIENT64 else tf.cast(ratio, tf.float32))
@@ -63,9 +72,9 @@ def _convert_xnnpack(op: Operator, x: Codes) -> Any:
 PLAIN, BIAS = "plain", "bias"
 
 
-@exact("DEQUANTIZE", variants=(PLAIN, BIAS))
+@exact("DEQUANTIZE", variants=(PLAIN, BIAS, NEON))
 def dequantize(op: Operator, x: Codes) -> Any:
-    """scale * (code - zero_point), in float32; or, eight at a time, scale * code - scale * zero_point.
+    """scale * (code - zero_point), in float32; or, eight at a time, scale * code - scale * zero_point (NEON: fused).
 
     Source: Dequantize (tensorflow/lite/kernels/internal/reference/dequantize.h, v2.14.0).
     """
@@ -73,11 +82,11 @@ def dequantize(op: Operator, x: Codes) -> Any:
     if source.per_channel:
         raise NotImplementedError("no exact kernel for codes of one scale for each channel")
     plain = tf.cast(centred(x, source), tf.float32) * source.scale
-    if op.variant != BIAS:
+    if op.variant == PLAIN or source.dtype == "int16":
         return plain
-    moved = product32(x, source.scale) + np.float32(-source.zero_point) * source.scale
-    whole = tf.size(x) // 8 * 8  # what eight lanes leave is computed one by one
-    return tf.where(tf.reshape(tf.range(tf.size(x)) < whole, tf.shape(x)), moved, plain)
+    bias = np.float32(-source.zero_point) * source.scale
+    moved = fused32(x, source.scale, bias) if op.variant == NEON else product32(x, source.scale) + bias
+    return tf.where(full_elements(op, x, lanes=8), moved, plain)
 
 
 @exact("CAST")

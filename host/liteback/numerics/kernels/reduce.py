@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, Multiplier, multiply, multiply_wide, quantize_multiplier
+from ..fixed_point import DOUBLE, FLOAT32, Multiplier, multiply, multiply_wide, quantize_multiplier
 from ..operator import Operator, exact
 from .common import Codes, centred, product32, requantize, round_half_away, sum32, to_codes
+from .neon import NEON, full_channels
 
 # The reference kernel scales once, by a multiplier that holds 1/N; the optimised one adds a bias that is rounded alone.
-BIAS, BIAS_HALF_UP = "bias", "bias-half-up"
+BIAS = "bias"
 ROUNDED = "rounded"  # a sum in float32, halves away from zero
 UNSIGNED = "unsigned"  # a kernel for uint8, whatever the codes are: int8 codes below 0 count as 256 more
 
@@ -38,7 +39,7 @@ def _count(x: Codes, axes: list[int]) -> int:
     return int(np.prod(extents))
 
 
-@exact("MEAN", variants=(DOUBLE, BIAS, BIAS_HALF_UP, FLOAT32))
+@exact("MEAN", variants=(DOUBLE, BIAS, NEON, FLOAT32))
 def mean(op: Operator, x: Codes, axis: Codes) -> Any:
     """Codes of the mean.
 
@@ -50,7 +51,7 @@ def mean(op: Operator, x: Codes, axis: Codes) -> Any:
     if op.variant == FLOAT32:
         factor = np.float32(source.scale) / (np.float32(count) * op.out.scale)
         return requantize(op, total - count * source.zero_point, Multiplier.of(factor, factor), FLOAT32)
-    if op.variant in (BIAS, BIAS_HALF_UP) and _optimised(op, x, axis):
+    if op.variant in (BIAS, NEON) and _optimised(op, x, axis):
         return _mean_with_bias(op, total, count)
     m, shift = quantize_multiplier(float(source.scale) / float(op.out.scale))
     more = min(count.bit_length() - 1, 32, 31 + shift)
@@ -69,7 +70,8 @@ def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
     moved = np.float32(source.zero_point) * source.scale / op.out.scale
     moved = np.float32(moved + np.float32(0.5 if moved > 0 else -0.5))
     by = Multiplier.of(source.scale / (np.float32(count) * op.out.scale))
-    return to_codes(op, multiply(total, by, DOUBLE if op.variant == BIAS else HALF_UP) - int(moved))
+    rounding = full_channels(source.shape[-1], lanes=16) if op.variant == NEON else DOUBLE
+    return to_codes(op, multiply(total, by, rounding) - int(moved))
 
 
 @exact("SUM", variants=(UNSIGNED, ROUNDED, DOUBLE), int16=("wrapped",))
