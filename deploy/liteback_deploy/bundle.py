@@ -9,6 +9,7 @@ The same packages and sources make the same bytes, and so the same name: `<versi
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
@@ -71,14 +72,12 @@ def build(selection: Selection, python_path: str, wheelhouse: Path | None = None
         BadRequest: the wheelhouse lacks a wheel.
         Unsuitable: the package index lacks one.
     """
-    folder = platformdirs.user_cache_path("liteback") / "bundles" / _key(selection, python_path)
-    if not (folder / "bundle.json").is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as beside:
-            _make(Path(beside) / "bundle", selection, python_path, wheelhouse)
-            if not folder.exists():  # another process may have been faster
-                (Path(beside) / "bundle").rename(folder)
-    return _read(folder)
+
+    def make(folder: Path) -> None:
+        shutil.copytree(_wheels(selection, wheelhouse), folder / "tree" / "site")
+        _make(folder, selection, python_path)
+
+    return _read(_cached("bundles", _key(selection, python_path), make))
 
 
 def sources() -> Iterator[tuple[str, bytes]]:
@@ -96,7 +95,7 @@ def pack(tree: Path) -> bytes:
     """A folder as a .tar.gz that is the same whenever the files are."""
     buffer = io.BytesIO()
     with (
-        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as squeezed,
+        gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0, filename="") as squeezed,
         tarfile.open(fileobj=squeezed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for path in sorted(tree.rglob("*")):
@@ -113,10 +112,27 @@ def pack(tree: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _make(folder: Path, selection: Selection, python_path: str, wheelhouse: Path | None) -> None:
+def _cached(kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The folder of that key in the cache, made if it is not there: beside, then renamed."""
+    folder = platformdirs.user_cache_path("liteback") / kind / key
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as beside:
+            make(Path(beside) / "made")
+            with contextlib.suppress(OSError):  # another process may have been faster
+                (Path(beside) / "made").rename(folder)
+    return folder
+
+
+def _wheels(selection: Selection, wheelhouse: Path | None) -> Path:
+    """The packages of a selection, laid out: they stay while the agent's own sources change."""
+    key = hashlib.sha256(repr((_LAYOUT, selection)).encode()).hexdigest()[:32]
+    return _cached("wheels", key, lambda folder: _lay_out(folder, selection, wheelhouse))
+
+
+def _make(folder: Path, selection: Selection, python_path: str) -> None:
     tree = folder / "tree"
     site = tree / "site"
-    _lay_out(site, selection, wheelhouse)
     for path, content in sources():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         (site / path).write_bytes(content)
@@ -144,7 +160,7 @@ def _launcher(python_path: str) -> str:
     """The board's Python with the bundle's packages, and nothing of the user's own."""
     return (
         '#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n'
-        f'cd "$here/site" && PYTHONPATH=$here/site exec {shlex.quote(python_path)} -s "$@"\n'
+        f'cd "$here/site" && PYTHONNOUSERSITE=1 PYTHONPATH=$here/site exec {shlex.quote(python_path)} "$@"\n'
     )
 
 

@@ -36,6 +36,7 @@ def prepare(
         BadRequest: there is no such runtime, or the wheelhouse lacks a wheel.
         Unreachable: the link was lost.
     """
+    connection.check_forwarding()
     facts = gather(connection)
     preflight(facts)
     selection = select(facts, runtime)

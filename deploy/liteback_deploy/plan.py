@@ -97,7 +97,7 @@ def plan(facts: Facts, bundle: Bundle, board_numpy: bool, system: bool = False) 
 _DESCRIPTIONS = {
     "user": "a unit of the user's systemd, with lingering: it runs without a login and after a reboot",
     "system": "a unit of the system's systemd, run as the user, through sudo",
-    "background": "a supervised process in the background (there is no systemd: it is not back after a reboot)",
+    "background": "a supervised process (there is no systemd: after a reboot the next command starts it)",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shlex
 import socket
@@ -32,6 +33,10 @@ RUN_SECONDS = 120.0
 _BLOCK = 64 << 10
 # Key types of a known_hosts line -> the signatures by which a server may prove that it has such a key.
 _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+
+# paramiko logs as errors what comes back as an exception, too.
+_WIRE = "liteback_deploy.wire"
+logging.getLogger(_WIRE).setLevel(logging.CRITICAL)
 
 # What a person is asked for (`Password for pi@board`) -> the answer; None: there is nobody to ask.
 Prompt = Callable[[str], str | None]
@@ -117,10 +122,15 @@ class Connection:
                     f"sshd on {self.endpoint} must allow TCP forwarding; it refuses. Set `AllowTcpForwarding local` in "
                     "its /etc/ssh/sshd_config and reload it, or use `deploy --direct`."
                 ) from error
-            raise Unreachable(f"Nothing listens at 127.0.0.1:{port} on {self.endpoint} ({error.text}).") from error
+            raise NothingListens(f"Nothing listens at 127.0.0.1:{port} on {self.endpoint} ({error.text}).") from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost("while opening a forward") from error
         return channel
+
+    def check_forwarding(self) -> None:
+        """Raises: ForwardingRefused, where sshd forwards nothing."""
+        with contextlib.suppress(NothingListens):
+            self.open_tcp(1).close()
 
     @contextlib.contextmanager
     def _channel(self, argv: Sequence[str], timeout: float) -> Iterator[paramiko.Channel]:
@@ -161,6 +171,10 @@ class ForwardingRefused(Unreachable):
     """sshd on the board forwards nothing."""
 
 
+class NothingListens(Unreachable):
+    """The board is there; what should be reached on it is not."""
+
+
 def connect(endpoint: Endpoint, prompt: Prompt = lambda question: None) -> Connection:
     """Connect through the jump hosts, verify each host key, log in.
 
@@ -193,6 +207,7 @@ def _hop(endpoint: Endpoint, below: Connection | None, prompt: Prompt) -> Connec
     heard = _Heard(_socket(endpoint, below))
     known = known_keys(endpoint.known_hosts, endpoint.known_as)
     transport = paramiko.Transport(heard)
+    transport.set_log_channel(_WIRE)
     try:
         transport.banner_timeout = transport.auth_timeout = endpoint.connect_seconds
         _prefer(transport, known)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from liteback_deploy import install
-from liteback_deploy.endpoint import SshOptions
+from liteback_deploy.boards import BoardEntry
 from liteback_deploy.install import Deployment
-from liteback_deploy.ssh_config import NO_OPTIONS
 
 from .errors import UsageError
 from .session.board import Board
@@ -51,8 +50,7 @@ class Deployed:
 
 
 def deploy(
-    target: str,
-    options: SshOptions = NO_OPTIONS,
+    board: BoardEntry | str,
     *,
     runtime: str = "",
     wheelhouse: Path | None = None,
@@ -62,8 +60,9 @@ def deploy(
 ) -> Deployed:
     """Install the agent on a board, or find that it is installed already.
 
-    runtime: `tflite_runtime`, `ai_edge_litert`, or empty: the first that fits the board. wheelhouse: a folder of wheels
-    in place of the package index. system: a unit of the system's systemd, through sudo.
+    board: an entry of the boards file, or what `--target` takes. runtime: `tflite_runtime`, `ai_edge_litert`, or empty:
+    the first that fits the board. wheelhouse: a folder of wheels in place of the package index. system: a unit of the
+    system's systemd, through sudo.
 
     Raises:
         UsageError: the target is `local`, or an option breaks a rule.
@@ -73,7 +72,7 @@ def deploy(
     started = time.monotonic()
     if wheelhouse is not None and not wheelhouse.is_dir():
         raise UsageError(f"--wheelhouse is a folder of wheels. Received: {str(wheelhouse)!r}.")
-    board = remote_board(target, options)
+    board = remote_board(board) if isinstance(board, str) else board
     dial = dialler(board)
     with deploy_errors(), dial() as connection:
         found = install.prepare(connection, runtime, wheelhouse, system)
@@ -83,4 +82,4 @@ def deploy(
             link = RemoteAgent(dial, connection)
             with Board(board.target, link.address, link.token, link.stop, link) as answering:
                 agent = answering.info.agent_version
-    return Deployed(target, found, dry_run, agent, time.monotonic() - started)
+    return Deployed(board.name, found, dry_run, agent, time.monotonic() - started)

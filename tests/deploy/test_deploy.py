@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 import small_models
 from board.namespaces import NamespaceBox
 from deploy.cli import Cli
+from deploy.versions import change_sources
 from liteback.deployment import deploy
 from liteback.errors import AgentIncompatible
 from liteback.session.board import connect
-from liteback_deploy import bundle as bundles
 from liteback_deploy import scripts
 
 pytestmark = pytest.mark.board
@@ -31,17 +32,7 @@ def fresh(new_box: Callable[..., NamespaceBox], cli: Cli) -> NamespaceBox:
 
 @pytest.fixture
 def another_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes], None]:
-    """`another_version("server.py", b"...")`: what is deployed from now on has this at the end of a file."""
-    sources = bundles.sources
-
-    def change(file: str, more: bytes) -> None:
-        def changed() -> Iterator[tuple[str, bytes]]:
-            for path, content in sources():
-                yield path, content + (more if path == f"liteback_agent/{file}" else b"")
-
-        monkeypatch.setattr(bundles, "sources", changed)
-
-    return change
+    return functools.partial(change_sources, monkeypatch)
 
 
 def listing(box: NamespaceBox) -> list[str]:

@@ -13,16 +13,22 @@ link() {
     sync
 }
 
+# supervisor: the process id of the loop that keeps the agent running without systemd, where it does.
+supervisor() {
+    pid=$(cat "$state/supervisor.pid" 2>/dev/null) || return 1
+    # After a power cut the number may be another process's.
+    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q /supervise && echo "$pid"
+}
+
 # stop_agent KIND
 stop_agent() {
     case $1 in
     user) systemctl --user stop liteback-agent.service ;;
     system) sudo -n systemctl stop liteback-agent.service ;;
     background)
-        pid=$(cat "$state/supervisor.pid" 2>/dev/null) || return 0
+        pid=$(supervisor) || return 0
         kill "$pid" 2>/dev/null || :
         while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-        rm -f "$state/supervisor.pid"
         ;;
     esac
 }

@@ -1,7 +1,9 @@
 # credentials.sh: the token and, once the agent listens, its address.
+[ -e "$agent/current" ] || exit 3
+# Without systemd nobody else starts it after a reboot.
+[ ! -e "$state/background" ] || supervisor >/dev/null || restart_agent background
 tries=0
 while [ ! -s "$state/address" ] && [ "$tries" -lt 40 ]; do # it may just be starting
-    [ -e "$agent/current" ] || exit 3
     tries=$((tries + 1))
     sleep 0.5
 done

@@ -62,9 +62,9 @@ elif [ -e "$user_unit" ]; then
     say service user
     say unit_sum "$(sha256sum <"$user_unit" | cut -d ' ' -f 1)"
     say running "$(systemctl --user is-active liteback-agent.service 2>/dev/null)"
-elif [ -e "$state/supervisor.pid" ]; then
+elif [ -e "$state/background" ]; then
     say service background
-    kill -0 "$(cat "$state/supervisor.pid")" 2>/dev/null && say running active
+    supervisor >/dev/null && say running active
 fi
 [ -s "$state/token" ] && say token yes
 say address "$(cat "$state/address" 2>/dev/null)"

@@ -12,7 +12,7 @@ if [ -e "$system_unit" ] && grep -q "$agent/" "$system_unit"; then
     sudo -n systemctl daemon-reload
 fi
 stop_agent background
-rm -f "$state/address"
+rm -f "$state/background" "$state/address"
 case $1 in
 agent) rm -rf "$agent" ;;
 all) rm -rf "$root" ;;

@@ -24,6 +24,6 @@ system)
     sudo -n systemctl daemon-reload
     sudo -n systemctl enable liteback-agent.service 2>&1
     ;;
-background) cat >/dev/null ;;
+background) cat >"$state/background" ;;
 esac
 sync

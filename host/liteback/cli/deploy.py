@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from liteback_deploy.boards import BoardEntry
 
 from . import tables
 from .shared import Json, Runtime, emit_json, err, out, progress
 
-if TYPE_CHECKING:
-    from liteback_deploy.endpoint import SshOptions
+_WAY_THERE: dict[str, Any] = {
+    "target": Annotated[
+        str, typer.Argument(metavar="TARGET", help="user@host[:port], an SSH alias, or a board of the boards file.")
+    ],
+    "port": Annotated[int | None, typer.Option("-p", "--port", help="As ssh's -p.", min=1, max=65535)],
+    "identity": Annotated[Path | None, typer.Option("-i", "--identity", metavar="FILE", help="As ssh's -i.")],
+    "jump": Annotated[str | None, typer.Option("-J", "--jump", metavar="HOST", help="As ssh's -J.")],
+    "config": Annotated[Path | None, typer.Option("-F", "--ssh-config", metavar="FILE", help="As ssh's -F.")],
+}
 
-BoardTarget = Annotated[
-    str, typer.Argument(metavar="TARGET", help="user@host[:port], an SSH alias, or a board of the boards file.")
-]
-Port = Annotated[int | None, typer.Option("-p", "--port", help="As ssh's -p.", min=1, max=65535)]
-Identity = Annotated[Path | None, typer.Option("-i", "--identity", metavar="FILE", help="As ssh's -i.")]
-Jump = Annotated[str | None, typer.Option("-J", "--jump", metavar="HOST", help="As ssh's -J.")]
-Config = Annotated[Path | None, typer.Option("-F", "--ssh-config", metavar="FILE", help="As ssh's -F.")]
+
+def on_board(command: Callable[..., None]) -> Callable[..., None]:
+    """A command about a board: its first argument is the board's entry, made from TARGET and from ssh's options."""
+    hints = get_type_hints(command, include_extras=True)
+    _, *own = inspect.signature(command).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    target, *way_there = (inspect.Parameter(n, keyword, default=None, annotation=h) for n, h in _WAY_THERE.items())
+    options = [p.replace(kind=keyword, annotation=hints[p.name]) for p in own]
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        from liteback_deploy.endpoint import SshOptions
+
+        from ..session.remote import remote_board
+
+        name, *way = (given.pop(key) for key in _WAY_THERE)
+        command(remote_board(name, SshOptions(*way)), **given)
+
+    parameters = [target.replace(default=inspect.Parameter.empty), *options, *way_there]
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what the parser reads
+    called.__annotations__ = {p.name: p.annotation for p in parameters}
+    return called
 
 
+@on_board
 def deploy(
-    target: BoardTarget,
+    board: BoardEntry,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was found and what would be done.")] = False,
     wheelhouse: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Take the wheels from here, not from the package index.")
     ] = None,
     runtime: Runtime = "",
     system: Annotated[bool, typer.Option("--system", help="A unit of the system's systemd, through sudo.")] = False,
-    port: Port = None,
-    identity: Identity = None,
-    jump: Jump = None,
-    config: Config = None,
     json: Json = False,
 ) -> None:
     """Install the agent on a board over SSH. The board needs Python and sshd, and no internet."""
@@ -41,8 +65,7 @@ def deploy(
 
     with progress() as bar:
         deployed = run(
-            target,
-            ssh_options(port, identity, jump, config),
+            board,
             runtime=runtime,
             wheelhouse=wheelhouse,
             system=system,
@@ -55,9 +78,3 @@ def deploy(
         tables.deployed(out, deployed)
     for note in deployed.deployment.plan.notes:
         err.print(f"[yellow]note:[/] {note}", highlight=False, soft_wrap=True)
-
-
-def ssh_options(port: int | None, identity: Path | None, jump: str | None, config: Path | None) -> SshOptions:
-    from liteback_deploy.endpoint import SshOptions
-
-    return SshOptions(port, identity, jump, config)

@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import LitebackError
-from . import boards, deploy, models, trips
+from . import agent, boards, deploy, models, trips
 from .shared import err
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ for command in (
     deploy.deploy,
 ):
     app.command()(command)
+app.add_typer(agent.agent, name="agent")
 
 
 def _version(wanted: bool) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from liteback_deploy.facts import Facts
+
     from ..calibration.calibrate import Calibration
     from ..comparison.result import Comparison, Row
     from ..deployment import Deployed
@@ -279,6 +281,21 @@ def _found(result: Deployed) -> list[tuple[str, str]]:
         ("installed", f"{', '.join(f.versions) or 'nothing'}; current: {f.current or 'none'}"),
         ("bundle", f"{plan.bundle.id}, {plan.bundle.size:,} bytes: {', '.join(plan.bundle.pins)}"),
     ]
+
+
+def agent_status(console: Console, document: dict[str, Any]) -> None:
+    rows = table("agent", "")
+    rows.add_row("version", f"{document['current']}; to roll back to: {document['previous'] or 'none'}")
+    rows.add_row("service", f"{document['service'] or 'none'}, {document['state'] or 'not running'}")
+    rows.add_row("answers", f"{verdict(document['answers'])} {document['problem'] or 'through the forward'}")
+    console.print(rows)
+
+
+def versions(console: Console, facts: Facts) -> None:
+    rows = table("version", "")
+    for name in facts.versions:
+        rows.add_row(name, {facts.current: "current", facts.previous: "to roll back to"}.get(name, ""))
+    console.print(rows if facts.versions else "no agent is installed")
 
 
 def trip(console: Console, result: Trip) -> None:

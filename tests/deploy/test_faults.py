@@ -1,0 +1,144 @@
+"""Links that are slow, lossy or cut, and boards that lose power: deployments are whole or not, captures go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import small_models
+from board.namespaces import NamespaceBox
+from deploy.cli import Cli
+from deploy.versions import change_sources
+from liteback.deployment import Deployed, deploy
+from liteback.errors import BoardError
+from liteback.inputs import random_inputs
+from liteback.lift import lift
+from liteback.recording import Recording
+from liteback.session.board import connect
+
+pytestmark = pytest.mark.board
+
+AGENT = ".local/share/liteback/agent"
+MODEL = small_models.chain(40)
+
+
+@pytest.fixture
+def deployed(new_box: Callable[..., NamespaceBox], cli: Cli) -> NamespaceBox:
+    box = new_box()
+    cli.knows(box=box)
+    deploy("box")
+    return box
+
+
+def capture(folder: Path, samples: int) -> Recording:
+    with connect("box") as board:
+        return board.capture(MODEL, random_inputs(lift(MODEL).main, samples, seed=1), folder)
+
+
+def in_mid_capture(folder: Path, samples: int, fault: Callable[[], None]) -> Recording:
+    """A capture, and the fault once a part of it is recorded."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(capture, folder, samples)
+        until(lambda: (folder / "sample_00003.plain.safetensors").exists(), running)
+        assert not running.done()
+        fault()
+        return running.result(500)
+
+
+def until(condition: Callable[[], bool], running: Future[object] | None = None) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        if running is not None and running.done():
+            running.result()
+        time.sleep(0.01)
+
+
+def is_whole(recording: Recording, samples: int) -> None:
+    certificate = recording.manifest.certificate
+    assert certificate is not None
+    assert certificate.good
+    assert recording.sample_count == samples
+    recording.verify()
+
+
+@pytest.mark.slow
+def test_a_bad_link_that_is_cut_for_a_while(deployed: NamespaceBox, tmp_path: Path) -> None:
+    def cut() -> None:
+        with deployed.fault("cut", seconds=20):
+            time.sleep(20)
+
+    with deployed.fault("link", delay_ms=100, loss=0.1, rate="2mbit"):
+        is_whole(in_mid_capture(tmp_path / "recording", 6, cut), 6)
+
+
+def test_connections_that_are_reset(deployed: NamespaceBox, tmp_path: Path) -> None:
+    def reset() -> None:
+        with deployed.fault("reset"):
+            pass
+
+    with deployed.fault("link", delay_ms=20):
+        is_whole(in_mid_capture(tmp_path / "recording", 20, reset), 20)
+
+
+@pytest.mark.parametrize("how", ["power_cut", "reboot"])
+def test_a_board_that_goes_down_in_mid_capture(how: str, deployed: NamespaceBox, tmp_path: Path) -> None:
+    def down_and_up() -> None:
+        if how == "power_cut":
+            deployed.power_cut()
+            deployed.up()
+        else:
+            deployed.reboot()
+
+    with deployed.fault("link", delay_ms=20):
+        is_whole(in_mid_capture(tmp_path / "recording", 20, down_and_up), 20)
+
+
+@pytest.mark.parametrize("moment", [".incoming-*", ".new-*", "NEW/bundle.json"])
+def test_a_power_cut_in_mid_deployment(
+    moment: str, deployed: NamespaceBox, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moment: what there is in the agent's folder when the power goes."""
+    old = deploy("box").deployment.plan.bundle.id
+    change_sources(monkeypatch, "server.py", f"\n# newer, for {moment}\n".encode())
+    new = deploy("box", dry_run=True).deployment.plan.bundle.id
+    seen = f"ls {AGENT}/{moment.replace('NEW', new)} 2>/dev/null"
+    with deployed.fault("link", rate="100mbit"), ThreadPoolExecutor(1) as pool:
+        running: Future[Deployed] = pool.submit(deploy, "box")
+        until(lambda: bool(deployed.run(seen, user="pi", check=False).stdout))
+        deployed.power_cut()
+        # The board is dark for as long as it takes to notice that.
+        with pytest.raises(BoardError):
+            running.result(120)
+        deployed.up()
+    now = deployed.run(f"readlink {AGENT}/current", user="pi").stdout.strip()
+    assert now == old
+    with connect("box") as board, board.open(board.put_model(MODEL)):
+        pass
+    assert deploy("box").deployment.plan.bundle.id == new
+    assert deployed.run(f"readlink {AGENT}/current", user="pi").stdout.strip() == new
+    assert not deployed.run(f"find {AGENT} -maxdepth 1 -name '.*' -type d -o -maxdepth 1 -name '.i*'", user="pi").stdout
+
+
+def test_a_deployment_whose_link_is_cut_goes_on(deployed: NamespaceBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_sources(monkeypatch, "server.py", b"\n# newer, uploaded in two parts\n")
+    dry = deploy("box", dry_run=True).deployment.plan
+    got = threading.Event()
+
+    def progress(done: int, total: int, text: str) -> None:
+        if text == "upload" and done > dry.bundle.size // 2:
+            got.set()
+
+    with deployed.fault("link", rate="100mbit"), ThreadPoolExecutor(1) as pool:
+        running = pool.submit(deploy, "box", progress=progress)
+        assert got.wait(60)
+        with deployed.fault("reset"), pytest.raises(BoardError):
+            running.result(60)
+        again = deploy("box").deployment.plan
+    assert "going on at byte" in again.steps[0].does
+    assert int(again.steps[0].arguments[1]) > 0
