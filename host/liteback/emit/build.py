@@ -21,7 +21,7 @@ from ..numerics.affine import dequantize, quantize
 from ..numerics.profile import KernelProfile
 from ..passes import simplify
 from . import ops  # noqa: F401  (fills the registry)
-from .batch import UnknownBatch, holds_batch, shape_arithmetic
+from .batch import UnknownBatch, check_arithmetic, holds_batch
 from .emission import Binding, Emission, Numerics, Value
 from .exact_layer import exact_problems, exact_result, operator_of
 from .fake_quant import FakeQuant
@@ -295,8 +295,7 @@ class Builder:
     def _call(self, emitter: Emitter, node: Node, inputs: Sequence[Any] | None = None) -> Any:
         """Run an emitter or a kernel on a node's inputs."""
         inputs = self._inputs(node, emitter) if inputs is None else inputs
-        if not any(is_symbolic(v) for v in inputs):
-            inputs = [shape_arithmetic(node.op, v) for v in inputs]
+        check_arithmetic(node.op, inputs)
         extra = {name: value for name, value in self._extras(node).items() if name in emitter.keywords}
         options = {**emitter.bind_options(dict(node.options)), **extra}
         if not any(is_symbolic(v) for v in inputs) and not extra.keys() - {"out", "activation"}:
@@ -430,6 +429,8 @@ class Builder:
             known = np.asarray(value)
             if on_grid and tensor.quantization is not None:
                 known = dequantize(quantize(known, tensor.quantization, tensor.dtype), tensor.quantization)
+            elif known.dtype.kind in "iu" and not tensor.is_quantized and not holds_batch(known):
+                known = known.astype(tensor.dtype)  # shape arithmetic is done in int64
             return known
         if not on_grid:
             return value

@@ -22,7 +22,8 @@ from liteback.lift import ENUM_OPTIONS, options_class, snake
 class Arg:
     """An input of the operator: an array (of codes, where scale is given), constant or fed; None: not given.
 
-    variable: a variable tensor, of which the array is but the shape and type.
+    variable: a variable tensor, of which the array is but the shape and type. varies: the axes whose extent the file
+    leaves open.
     """
 
     array: NDArray[Any] | None
@@ -31,15 +32,17 @@ class Arg:
     zero_point: Sequence[int] | int = ()
     axis: int = 0
     variable: bool = False
+    varies: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class Out:
-    """A result: the interpreter says its shape."""
+    """A result: the interpreter says its shape. varies: the axes whose extent the file leaves open."""
 
     dtype: str = "float32"
     scale: float | tuple[()] = ()
     zero_point: int | tuple[()] = ()
+    varies: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ class Limitation:
 
 @dataclass(frozen=True)
 class Case:
-    """options: the schema's own names in snake_case, enums by name. tolerance: of the range, or LSB when quantized."""
+    """options: the schema's own names in snake_case, enums by name. tolerance: of the range, or LSB when quantized.
+
+    expected: what TensorFlow 2.21's interpreter gives, where the board's runtime is older and crashes.
+    """
 
     op: str
     inputs: Sequence[Any]
@@ -61,6 +67,7 @@ class Case:
     version: int = 1
     tolerance: float | None = None
     limitation: Limitation | None = None
+    expected: Sequence[NDArray[Any]] = ()
 
     def __str__(self) -> str:
         return f"{self.op}-{self.name}" if self.name else self.op
@@ -86,15 +93,19 @@ class Case:
             data = arg.array if arg.constant else None
             dtype = "string" if arg.array.dtype == object else str(arg.array.dtype)
             name = f"in{len(tensors)}"
+            signature = _signature(arg.array.shape, arg.varies)
             tensors.append(
                 build.Tensor(
-                    arg.array.shape, dtype, data, name, arg.scale, arg.zero_point, arg.axis, variable=arg.variable
+                    arg.array.shape, dtype, data, name, arg.scale, arg.zero_point, arg.axis, arg.variable, signature
                 )
             )
         first = len(tensors)
         for k, out in enumerate(self.outputs):
             shape = shapes[k] if shapes is not None else ()
-            tensors.append(build.Tensor(shape, out.dtype, None, f"out{k}", out.scale, out.zero_point))
+            signature = _signature(shape, out.varies) if shapes is not None else None
+            tensors.append(
+                build.Tensor(shape, out.dtype, None, f"out{k}", out.scale, out.zero_point, shape_signature=signature)
+            )
         outputs = list(range(first, len(tensors)))
         op = build.Op(self.op, indices, outputs, self._options(), self.version)
         return build.build_model(build.Subgraph(tensors, [op], fed, outputs))
@@ -121,6 +132,10 @@ class Case:
         return options
 
 
+def _signature(shape: Sequence[int], varies: Sequence[int]) -> Sequence[int] | None:
+    return [-1 if axis in varies else extent for axis, extent in enumerate(shape)] if varies else None
+
+
 def rand(*shape: int, seed: int = 0, low: float = -2.0, high: float = 2.0) -> NDArray[np.float32]:
     """Reproducible floats."""
     return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
@@ -134,6 +149,11 @@ def ints(*shape: int, low: int = -10, high: int = 10, dtype: str = "int32", seed
 def const(value: Any, dtype: str | None = None) -> Arg:
     """A constant input."""
     return Arg(np.asarray(value, dtype), constant=True)
+
+
+def varying(value: Any, *axes: int) -> Arg:
+    """An input of which the file leaves the extent along `axes` open."""
+    return Arg(np.asarray(value), varies=axes)
 
 
 def variable(*shape: int, dtype: str = "float32", scale: Any = (), zero_point: Any = ()) -> Arg:

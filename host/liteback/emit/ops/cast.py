@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ..batch import UnknownBatch, holds_batch
 from ..registry import computes, emits
 
 
@@ -13,6 +14,10 @@ def cast(x, *, context, out):
 
     Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0).
     """
+    if holds_batch(x):
+        if out.dtype not in ("int32", "int64"):
+            raise UnknownBatch
+        return x
     if context.sources[0].is_quantized:
         scale, zero_point = context.sources[0].quantization.along(len(x.shape))
         x = ops.add(ops.round(ops.divide(x, scale)), zero_point.astype(np.float32))

@@ -15,6 +15,13 @@ def axes_of(axis, rank):
     return tuple(sorted({int(a) % rank for a in np.ravel(axis)})) if rank else ()
 
 
+def ranked(y, rank):
+    """Tell Keras the rank of a result that TensorFlow only knows when it runs."""
+    if y.shape.rank is None:
+        y.set_shape([None] * rank)
+    return y
+
+
 def truncated_divide(x, y):
     """The integer quotient, rounded towards zero."""
     quotient = ops.floor_divide(ops.absolute(x), ops.absolute(y))

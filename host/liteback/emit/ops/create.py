@@ -31,6 +31,7 @@ def one_hot(indices, depth, on, off, *, axis):
     on, off = np.ravel(on)[0], np.ravel(off)[0]
     if on.dtype.kind not in "fiu":
         return NotImplemented
+    axis = -1 if axis == len(indices.shape) else axis  # Keras does not count the new axis
     plain = ops.one_hot(indices, int(np.ravel(depth)[0]), axis=axis, dtype=on.dtype.name)
     return plain if (on, off) == (1, 0) else ops.where(ops.equal(plain, ops.ones_like(plain)), on, off)
 

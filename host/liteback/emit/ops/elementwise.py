@@ -38,7 +38,6 @@ for _op, _fn, _layer in (
 
 for _op, _fn in {
     "ATAN2": ops.arctan2,
-    "BITWISE_XOR": ops.bitwise_xor,
     "FLOOR_DIV": ops.floor_divide,
     "FLOOR_MOD": ops.mod,
     "LOGICAL_AND": ops.logical_and,
@@ -64,7 +63,18 @@ def squared_difference(x, y):
 def right_shift(x, y):
     """x >> y, the sign kept; y is clamped to the bits of its type (right_shift.cc, v2.14.0)."""
     bits = 8 * tf.as_dtype(dtype_of(y)).size
-    return ops.bitwise_right_shift(x, ops.clip(y, 0, bits - 1))
+    return ops.bitwise_right_shift(_spread(x, y), ops.clip(y, 0, bits - 1))
+
+
+@emits("BITWISE_XOR")
+def bitwise_xor(x, y):
+    """The bits in which x and y differ."""
+    return ops.bitwise_xor(_spread(x, y), y)
+
+
+def _spread(x, y):
+    """x in the shape that x and y broadcast to: Keras takes a bitwise operation to keep the shape of x."""
+    return x if tuple(x.shape) == tuple(y.shape) else ops.add(x, ops.zeros_like(y))
 
 
 @emits("ADD_N")

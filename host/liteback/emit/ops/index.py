@@ -18,7 +18,9 @@ def gather(params, indices, *, axis, batch_dims):
     if batch_dims:
         return NotImplemented
     if _trains(params, indices):
-        return _embedding(params, indices, axis % len(params.shape))
+        # Items of several axes are folded up, and can only be unfolded between known extents.
+        foldable = len(params.shape) == 2 or sum(d is None for d in indices.shape) < 2
+        return _embedding(params, indices, axis % len(params.shape)) if foldable else NotImplemented
     if not is_symbolic(params) and is_symbolic(indices) and np.size(plain(params)) > LARGE:
         return NotImplemented  # a table of numbers belongs to the weights, not into the configuration
     return ops.take(plain(params), indices, axis=axis)

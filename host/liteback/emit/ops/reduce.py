@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from ..registry import Layer, computes, emits
-from .common import axes_of, dtype_of, truncated_divide
+from .common import axes_of, dtype_of, ranked, truncated_divide
 
 
 def _reduction(fn):
@@ -29,18 +29,26 @@ def _reduction_kernel(fn):
 
 
 def _ranked(y, x, axis):
-    """Tell Keras the rank of a result whose axes are not known before it runs: no axis is named twice."""
-    if y.shape.rank is None and None not in axis.shape:
-        y.set_shape([None] * (x.shape.rank - axis.shape.num_elements()))
-    return y
+    """The rank of a result whose axes are not known before it runs: no axis is named twice."""
+    return y if None in axis.shape else ranked(y, x.shape.rank - axis.shape.num_elements())
 
 
 def _extreme(fn, limit):
     def reduction(x, axis, keepdims):
         """Of nothing, the kernel gives the type's own limit (reduce.cc, v2.14.0)."""
-        kind = np.finfo if "float" in dtype_of(x) else np.iinfo
-        initial = getattr(kind(dtype_of(x)), limit) if 0 in x.shape else None
-        return fn(x, axis=axis, keepdims=keepdims, initial=initial)
+        maybe_empty = any(not x.shape[a] for a in axis)
+        return fn(x, axis=axis, keepdims=keepdims, initial=_limit(dtype_of(x), limit) if maybe_empty else None)
+
+    return reduction
+
+
+def _limit(dtype, limit):
+    return getattr((np.finfo if "float" in dtype else np.iinfo)(dtype), limit)
+
+
+def _extreme_kernel(reduce, combine, limit):
+    def reduction(x, axis, keepdims):
+        return combine(reduce(x, axis, keepdims), tf.constant(_limit(x.dtype.name, limit), x.dtype))
 
     return reduction
 
@@ -49,8 +57,8 @@ for _op, _fn, _kernel in (
     ("SUM", ops.sum, tf.reduce_sum),
     ("REDUCE_ALL", ops.all, tf.reduce_all),
     ("REDUCE_ANY", ops.any, tf.reduce_any),
-    ("REDUCE_MAX", _extreme(ops.max, "min"), tf.reduce_max),
-    ("REDUCE_MIN", _extreme(ops.min, "max"), tf.reduce_min),
+    ("REDUCE_MAX", _extreme(ops.max, "min"), _extreme_kernel(tf.reduce_max, tf.maximum, "min")),
+    ("REDUCE_MIN", _extreme(ops.min, "max"), _extreme_kernel(tf.reduce_min, tf.minimum, "max")),
     ("REDUCE_PROD", ops.prod, tf.reduce_prod),
 ):
     emits(_op, static=["axis"])(_reduction(_fn))

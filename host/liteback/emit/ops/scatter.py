@@ -11,6 +11,8 @@ from ..registry import computes, emits
 @emits("SCATTER_ND", static=["shape"])
 def scatter_nd(indices, updates, shape):
     """Zeros of a shape, with `updates` added at the coordinates in the last axis of `indices`."""
+    if len(indices.shape) == 1:  # Keras wants a list of coordinates
+        indices, updates = ops.expand_dims(indices, 0), ops.expand_dims(updates, 0)
     return ops.scatter(indices, updates, [int(d) for d in shape])
 
 

@@ -9,7 +9,7 @@ from ..registry import computes
 def where(condition):
     """The coordinates of the elements that are not zero: (N, rank) int64, in row-major order."""
     chosen = condition if condition.dtype == tf.bool else tf.not_equal(condition, tf.zeros((), condition.dtype))
-    if not condition.shape:
+    if condition.shape.rank == 0:
         return tf.zeros((tf.cast(chosen, tf.int32), 0), tf.int64)
     return tf.where(chosen)
 

@@ -1,11 +1,14 @@
 """Other shapes for the same values."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
 from ..batch import BATCH, without_batch
 from ..registry import Layer, computes, emits
+from .common import ranked
 
 
 @emits("SHAPE")
@@ -13,7 +16,9 @@ def shape(x, *, out):
     """The extents of x, where they are known."""
     if any(d is None for d in x.shape[1:]):
         return NotImplemented
-    return np.array([BATCH if d is None else d for d in x.shape], out.dtype)
+    if None in x.shape:
+        return np.array([BATCH, *x.shape[1:]], np.int64)  # products with it are beyond int32
+    return np.array(x.shape, out.dtype)
 
 
 @computes("SHAPE")
@@ -29,12 +34,18 @@ def rank(x, *, out):
 
 
 @emits("RESHAPE", static=["shape"])
-def reshape(x, shape=None, *, new_shape, out):
+def reshape(x, shape=None, *, new_shape, out, context):
     """The same elements in another shape; one extent may be -1."""
-    target = without_batch(_target(shape, new_shape, out))
-    # A signature that says which axis varies is believed: [1, -1] may well join the batch to the rest.
-    batch_first = -1 not in out.shape_signature or out.shape_signature[0] == -1
+    target = without_batch(_target(shape, new_shape, out), _product(x.shape[1:]))
+    # A file that says which axes vary is believed: [1, -1] may well join the batch to the rest.
+    varies = any(-1 in t.shape_signature for t in (context.sources[0], out))
+    batch_first = not varies or out.shape_signature[:1] == (-1,)
     return _reshape(x, target) if batch_first else ops.reshape(x, target)
+
+
+def _product(extents):
+    """How many elements a shape has; None where an extent is not known."""
+    return None if None in extents else math.prod(extents)
 
 
 @computes("RESHAPE")
@@ -54,9 +65,10 @@ def _target(shape, new_shape, out):
 
 def _reshape(x, target):
     """A Reshape layer where the first axis is a free batch that stays what it is, else a plain reshape."""
-    if x.shape and x.shape[0] is None and target and target[0] in (1, -1):
-        return Layer(layers.Reshape, x, config={"target_shape": tuple(target[1:])})
-    return ops.reshape(x, target)
+    free = bool(x.shape and target) and x.shape[0] is None
+    # [-1, 8] leaves open whether the batch stays; a layer would not.
+    stays = free and (target[0] == 1 or (target[0] == -1 and _product(x.shape[1:]) == math.prod(target[1:])))
+    return Layer(layers.Reshape, x, config={"target_shape": tuple(target[1:])}) if stays else ops.reshape(x, target)
 
 
 def _with_extents(x, extents):
@@ -96,7 +108,7 @@ def expand_dims(x, axis):
 @computes("EXPAND_DIMS")
 def expand_dims_at_run_time(x, axis):
     """As `expand_dims`."""
-    return tf.expand_dims(x, tf.reshape(axis, ()))
+    return ranked(tf.expand_dims(x, tf.reshape(axis, ())), len(x.shape) + 1)
 
 
 @emits("TRANSPOSE", static=["perm"])

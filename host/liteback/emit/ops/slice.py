@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from ..registry import computes, emits
+from .common import ranked
 
 
 @emits("SLICE", static=["begin", "size"])
@@ -67,13 +68,16 @@ def strided_slice_at_run_time(
         begin = tf.clip_by_value(tf.where(begin < 0, begin + extents, begin), 0, extents)
         end = begin + end
     masks = (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
-    return tf.strided_slice(x, begin, end, strides, *masks)
+    added = new_axis_mask & ~ellipsis_mask
+    dropped = shrink_axis_mask & ~(added | ellipsis_mask)
+    rank = x.shape.rank + added.bit_count() - dropped.bit_count()
+    return ranked(tf.strided_slice(x, begin, end, strides, *masks), rank)
 
 
 @computes("DYNAMIC_UPDATE_SLICE")
 def dynamic_update_slice(x, update, start):
     """x with `update` written over it from `start`, which is moved so that the update lies inside x."""
-    if not x.shape:
+    if x.shape.rank == 0:
         return tf.identity(update)
     extents = tf.shape(update)
     first = tf.clip_by_value(tf.cast(start, tf.int32), 0, tf.shape(x) - extents)

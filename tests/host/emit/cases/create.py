@@ -19,6 +19,7 @@ CASES = [
     Case(
         "ONE_HOT", [ints(3, low=0, high=4, dtype="int64"), np.int32(4), const(5), const(-2)], {"axis": 1}, I64, name="n"
     ),
+    Case("ONE_HOT", [ints(2, 3, low=0, high=4), const(4, "int32"), *ON_OFF], {"axis": 2}, name="last"),
     Case("ONE_HOT", [vector(1, 0), const(2, "int32"), const(True), const(False)], {"axis": -1}, FLAG, name="bool"),
     Case("MATRIX_DIAG", [rand(2, 3)]),
     Case("MATRIX_DIAG", [ints(4, dtype="int64")], outputs=I64, name="int64"),

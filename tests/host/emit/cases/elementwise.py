@@ -44,6 +44,10 @@ CASES = [
         for op in ("BITWISE_XOR", "RIGHT_SHIFT")
         for d in ("int8", "uint8", "int16", "int32", "uint32")
     ),
+    *(
+        Case(op, [ints(3, low=0), ints(2, 3, low=0, seed=1)], outputs=[Out("int32")], name="broadcast")
+        for op in ("BITWISE_XOR", "RIGHT_SHIFT")
+    ),
     Case("RIGHT_SHIFT", [ints(7), ints(7, seed=1, low=-40, high=40)], outputs=[Out("int32")], name="clamped"),
     *(Case(op, NEAR, outputs=BOOL, name="int32") for op in COMPARISONS),
     *(Case(op, [X, const(X[:, :1])], outputs=BOOL, name="broadcast") for op in COMPARISONS),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand
+from ..case import Case, Out, codes, const, ints, rand, varying
 from .shape import I32, I64, TEXT, WORDS, X, vector
 
 TABLE = rand(5, 3)
@@ -13,6 +13,7 @@ SPARSE = [vector(1, 3, 0), np.array([[0, 0], [0, 1], [2, 0]], np.int32), const([
 CASES = [
     Case("GATHER", [const(TABLE), TWO], {"axis": 0}, name="embedding"),
     Case("GATHER", [const(rand(5, 2, 3)), PICK], {"axis": 0}, name="embedding-of-matrices"),
+    Case("GATHER", [const(rand(5, 2, 3)), varying(PICK, 0, 1)], {"axis": 0}, name="embedding-of-matrices-varying"),
     Case("GATHER", [const(rand(2, 5, 3)), PICK], {"axis": 1}, name="embedding-of-columns"),
     Case("GATHER", [const(rand(5)), TWO], {"axis": 0}, name="embedding-of-numbers"),
     Case("GATHER", [const(ints(40, 3)), TWO], {"axis": 0}, I32, name="table-of-integers"),

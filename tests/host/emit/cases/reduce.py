@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand
+from ..case import Case, Out, codes, const, ints, rand, varying
+from .shape import vector
 
 X = rand(2, 3, 4, 5)
 YES = ints(2, 3, 4, low=0, high=2, dtype="bool")
@@ -39,6 +40,8 @@ CASES = [
     Case("SUM", [codes(2, 3, 4), const([1], "int32")], DROP, [Out("int8", 0.1, 4)], name="int8", version=2),
     Case("REDUCE_MAX", [codes(2, 3, 4), const([1], "int32")], DROP, [Out("int8", 0.05, 0)], name="int8", version=2),
     Case("SUM", [rand(), const([], "int32")], DROP, name="scalar"),
+    Case("REDUCE_MAX", [rand(0, 2), vector(0)], DROP, name="empty-computed-axis"),
+    Case("REDUCE_MIN", [varying(rand(3, 0), 0, 1), const([1], "int32")], DROP, [Out(varies=[0])], name="empty-varying"),
     Case("REDUCE_MIN", [ints(0), const([0], "int32")], DROP, [Out("int32")], name="empty"),
     *(
         Case("CUMSUM", [X, const(axis, "int32")], {"exclusive": e, "reverse": r}, name=f"{axis}-{e}-{r}")

@@ -13,6 +13,7 @@ CASES = [
     Case("SCATTER_ND", [PLACES, rand(3, 4), const([5, 4], "int32")], name="twice"),
     Case("SCATTER_ND", [PLACES, ints(3, 4), vector(5, 4)], outputs=I32, name="computed"),
     Case("SCATTER_ND", [PLACES, np.array([True, False, False]), const([5], "int32")], outputs=FLAG, name="bool"),
+    Case("SCATTER_ND", [vector(1, 2), rand(3), const([2, 4, 3], "int32")], name="one-place"),
     Case("SPARSE_TO_DENSE", [vector(1, 3), const([5], "int32"), rand(2), const(np.float32(9))], name="vector"),
     Case(
         "SPARSE_TO_DENSE",

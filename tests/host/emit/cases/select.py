@@ -12,6 +12,7 @@ CHOSEN = [Out("int32"), Out("int32")]
 
 CASES = [
     *(Case("WHERE", [ints(3, 4, low=0, high=2, dtype=d)], outputs=I64, name=d) for d in ("bool", "int32", "float32")),
+    Case("WHERE", [np.array(True)], outputs=I64, name="scalar", expected=[np.zeros((1, 0), np.int64)]),
     Case("WHERE", [np.zeros((2, 2), bool)], outputs=I64, name="nothing"),
     Case("UNIQUE", [ints(9, low=0, high=4)], {"idx_out_type": "int32"}, [Out("int32"), Out("int32")]),
     Case("UNIQUE", [np.float32([2, 1, 2])], {"idx_out_type": "int64"}, [Out(), Out("int64")], name="float-int64"),

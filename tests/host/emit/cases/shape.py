@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand
+from ..case import Case, Out, codes, const, ints, rand, varying
 
 X = rand(2, 3, 4)
 WORDS = np.array([[b"a", b"bc", b""], [b"d", b"ef", b"g"]], object)
@@ -23,6 +23,10 @@ CASES = [
     Case("RESHAPE", [rand(1), const([], "int32")], name="to-scalar"),
     Case("RESHAPE", [rand(0, 4), const([2, 0], "int32")], name="empty"),
     Case("RESHAPE", [codes(1, 2, 6), const([1, 3, 4], "int32")], {}, [Out("int8", 0.05, 0)], name="int8"),
+    Case("RESHAPE", [varying(X, 0), const([-1, 6, 2], "int32")], outputs=[Out(varies=[0])], name="batch"),
+    Case("RESHAPE", [varying(X, 0), const([-1, 4], "int32")], outputs=[Out(varies=[0])], name="into-the-batch"),
+    Case("RESHAPE", [varying(rand(3), 0), const([1, 3, 1], "int32")], name="batch-of-one"),
+    Case("RESHAPE", [varying(rand(3, 1, 1), 0, 1, 2), const([1, 3], "int32")], name="all-vary"),
     Case("SQUEEZE", [rand(1, 3, 1, 2)], name="all"),
     Case("SQUEEZE", [rand(1, 3, 1, 2)], {"squeeze_dims": [-2]}, name="one"),
     Case("SQUEEZE", [rand(2, 3)], name="none"),

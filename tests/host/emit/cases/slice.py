@@ -7,6 +7,7 @@ from .shape import I32, TEXT, WORDS, X, vector
 
 Y = rand(5, 6, 7)
 FLOAT = [Out()]
+ONE = rand(seed=3)
 
 
 def strided(name, begin, end, strides, x=Y, computed=False, outputs=FLOAT, version=1, **masks):
@@ -32,9 +33,11 @@ CASES = [
     strided("fewer", [1], [4], [1]),
     strided("computed", [1, 0, 2], [4, 6, 7], [1, 2, 3], computed=True),
     strided("computed-shrink", [1, -2, 3], [2, 0, 6], [1, 1, 2], computed=True, shrink_axis_mask=2),
+    strided("computed-new-axis", [0, 1, 0], [0, 3, 6], [1, 1, 2], computed=True, new_axis_mask=1),
     strided("int8", [0, 1, 0], [1, 3, 4], [1, 1, 2], codes(1, 3, 4), outputs=[Out("int8", 0.05, 0)], version=2),
     Case("DYNAMIC_UPDATE_SLICE", [X, rand(1, 2, 2, seed=3), vector(1, 1, 2)]),
     Case("DYNAMIC_UPDATE_SLICE", [X, rand(2, 2, 2, seed=3), const([1, 2, -3], "int32")], name="moved-inside"),
+    Case("DYNAMIC_UPDATE_SLICE", [rand(), ONE, np.zeros(0, np.int32)], name="scalar", expected=[ONE]),
     Case("DYNAMIC_UPDATE_SLICE", [ints(4), ints(2, seed=1), vector(1)], outputs=I32, name="int32"),
 ]
 for _d in ("int64", "int16", "uint8", "bool"):
