@@ -14,6 +14,7 @@ mount -t overlay -o "lowerdir=$rootfs,upperdir=$folder/disk/upper,workdir=$folde
 cd "$folder/root"
 if [ -e "$folder/first-boot" ]; then
   chroot . /bin/sh -eu < "$folder/first-boot"
+  sync -f "$folder/disk"
   rm "$folder/first-boot"
 fi
 

@@ -131,7 +131,7 @@ class Link:
             far_reader, far_writer = await self._reach()
             ends.append(far_writer)
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
-        except OSError:  # refused, unreachable, reset: so it is for the other side
+        except (OSError, asyncio.CancelledError):  # refused, reset, or the link is closed: so it is for the client
             _reset(writer)
         finally:
             self._clients.remove(writer)

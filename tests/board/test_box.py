@@ -34,7 +34,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 def ssh(box: NamespaceBox, command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run `command` in the box through OpenSSH's client, which checks the host key strictly."""
-    arguments = ["ssh", "-F", box.ssh_config, "box", command]
+    arguments = ["ssh", "-F", str(box.ssh_config), "box", command]
     return subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=100)
 
 
@@ -189,7 +189,7 @@ def test_loss(box: NamespaceBox) -> None:
 @pytest.mark.board
 def test_a_cut_is_silence_and_what_was_under_way_arrives_after_it(box: NamespaceBox) -> None:
     counting = subprocess.Popen(
-        ["ssh", "-F", box.ssh_config, "box", "for n in 1 2 3 4; do echo $n; sleep 0.3; done"], stdout=subprocess.PIPE
+        ["ssh", "-F", str(box.ssh_config), "box", "for n in 1 2 3 4; do echo $n; sleep 0.3; done"], stdout=subprocess.PIPE
     )
     assert counting.stdout is not None
     assert counting.stdout.readline() == b"1\n"
@@ -273,7 +273,7 @@ def test_a_variant_lacks_what_its_name_says(new_box: NewBox, variant: str) -> No
 @pytest.mark.board
 def test_no_forwarding(new_box: NewBox) -> None:
     box = new_box(variant="no-forwarding")
-    jump = ["ssh", "-F", box.ssh_config, "-W", "localhost:22", "box"]
+    jump = ["ssh", "-F", str(box.ssh_config), "-W", "localhost:22", "box"]
     assert "administratively prohibited" in subprocess.run(jump, capture_output=True, text=True).stderr
 
 
