@@ -14,22 +14,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-RECIPE = HERE / "build" / "rootfs.sh"
+BUILD = HERE / "build"
+RESTS_ON = {"amd64": (), "arm64": ("amd64",), "vm": ("arm64", "amd64")}
+# Mounts and processes of a recipe end with the run that started it.
+CONFINED = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 TOOLS = ["ip", "nft", "tc", "nsenter", "unshare", "setpriv", "mkfs.ext4", "ssh", "ssh-keygen", "mmdebstrap"]
+VM_TOOLS = ["qemu-system-aarch64", "cpio"]
 EMULATOR = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
 
-def missing(arch: str) -> str:
-    """Why this machine cannot hold a box of `arch`, and the remedy; empty where it can."""
+def missing(kind: str) -> str:
+    """Why this machine cannot hold a box of `kind` (a recipe's name), and the remedy; empty where it can."""
     if os.uname().sysname != "Linux" or os.geteuid() != 0:
         return "a board in a box needs root on Linux, for its namespaces and mounts"
-    if absent := [tool for tool in TOOLS if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None]:
-        return f"a board in a box needs {', '.join(absent)}: run {HERE / 'install.sh'}"
-    if arch == "arm64" and not EMULATOR.exists():
+    tools = TOOLS + (VM_TOOLS if kind == "vm" else [])
+    if absent := [tool for tool in tools if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None]:
+        return f"a board in a box needs {', '.join(absent)}: run {HERE / 'install.sh'}{' vm' if kind == 'vm' else ''}"
+    if kind != "amd64" and not EMULATOR.exists():
         return f"an arm64 box needs {EMULATOR}: run {HERE / 'install.sh'}"
     if not cgroup2():
         return "a board in a box needs a mounted cgroup2 file system"
-    if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"], capture_output=True).returncode:
+    if subprocess.run([*CONFINED, "true"], capture_output=True).returncode:
         return "a board in a box needs namespaces, which this machine's root may not make"
     return ""
 
@@ -46,19 +51,22 @@ def cache() -> Path:
     return folder
 
 
-def rootfs(arch: str) -> Path:
-    """The root file system for Debian's `arch`, built if its recipe has changed since it was last (a minute or two)."""
-    target = cache() / f"rootfs-{arch}-{hashlib.sha256(RECIPE.read_bytes()).hexdigest()[:12]}"
+def built(name: str) -> Path:
+    """What the recipe `name` of `build` makes, made if a recipe that it rests on has changed since it last was."""
+    recipes = [BUILD / "debian.sh", *(BUILD / f"{each}.sh" for each in (name, *RESTS_ON[name]))]
+    digest = hashlib.sha256(b"".join(recipe.read_bytes() for recipe in recipes)).hexdigest()
+    target = cache() / f"{name}-{digest[:12]}"
     if target.exists():
         return target
-    model = [str(rootfs("amd64"))] if arch != "amd64" else []
+    base = [str(built(each)) for each in RESTS_ON[name][:1]]
     with _locked(target.with_suffix(".lock")):
-        if not target.exists():  # another process has built it meanwhile
+        if not target.exists():  # another process has made it meanwhile
             part, log = target.with_suffix(".part"), target.with_suffix(".log")
             shutil.rmtree(part, ignore_errors=True)
             with open(log, "w") as out:
-                if subprocess.run(["sh", str(RECIPE), arch, str(part), *model], stdout=out, stderr=out).returncode:
-                    raise RuntimeError(f"{RECIPE} {arch} failed; the end of {log}:\n{log.read_text()[-2000:]}")
+                command = [*CONFINED, "sh", str(BUILD / f"{name}.sh"), str(part), *base]
+                if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out).returncode:
+                    raise RuntimeError(f"the recipe {name} failed; the end of {log}:\n{log.read_text()[-2000:]}")
             part.rename(target)
     return target
 

@@ -96,8 +96,9 @@ class Link:
         self.call(self._abort)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closing.set)
+            self._thread.join()
 
     def _at_both_ends(self, command: Callable[[str], tuple[list[str], str]]) -> None:
         """Run `command(device)`, a command and its input, here for `wire` and in the box's namespace for `eth0`."""

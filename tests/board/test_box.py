@@ -16,11 +16,11 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from board.box import VARIANTS
+from board.box import VARIANTS, Box
 from board.host import Place
 from board.namespaces import NamespaceBox
 
-NewBox = Callable[..., NamespaceBox]
+NewBox = Callable[..., Box]
 
 UNIT = """[Service]
 ExecStart=/bin/sleep infinity
@@ -32,24 +32,24 @@ WantedBy=default.target
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-def ssh(box: NamespaceBox, command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def ssh(box: Box, command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run `command` in the box through OpenSSH's client, which checks the host key strictly."""
     arguments = ["ssh", "-F", str(box.ssh_config), "box", command]
     return subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=100)
 
 
-def said(box: NamespaceBox, command: str) -> str:
+def said(box: Box, command: str) -> str:
     done = ssh(box, command)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def banner(box: NamespaceBox, timeout: float = 30) -> bytes:
+def banner(box: Box, timeout: float = 30) -> bytes:
     with socket.create_connection((box.endpoint.host, box.endpoint.port), timeout) as connection:
         return connection.recv(7)
 
 
-def install_unit(box: NamespaceBox) -> None:
+def install_unit(box: Box) -> None:
     """A service of the user's own that is to run whether or not the user is logged in."""
     folder = ".config/systemd/user"
     assert ssh(box, f"mkdir -p {folder} && cat > {folder}/it.service", UNIT).returncode == 0
@@ -60,7 +60,7 @@ def install_unit(box: NamespaceBox) -> None:
 
 
 @pytest.mark.board
-def test_openssh_logs_in(box: NamespaceBox) -> None:
+def test_openssh_logs_in(box: Box) -> None:
     assert said(box, "id -un; uname -m; python3 -c 'print(1 + 1)'; sudo id -un").split() == [
         "pi",
         "x86_64",
@@ -71,7 +71,7 @@ def test_openssh_logs_in(box: NamespaceBox) -> None:
 
 @pytest.mark.board
 @pytest.mark.parametrize("way", ["key", "password"])
-def test_paramiko_logs_in(box: NamespaceBox, way: str) -> None:
+def test_paramiko_logs_in(box: Box, way: str) -> None:
     at, (kind, key) = box.endpoint, box.endpoint.host_key.split()
     login = {"key_filename": str(at.key)} if way == "key" else {"password": at.password}
     with paramiko.SSHClient() as client:
@@ -84,7 +84,7 @@ def test_paramiko_logs_in(box: NamespaceBox, way: str) -> None:
 
 
 @pytest.mark.board
-def test_it_has_no_network_but_the_cable(box: NamespaceBox) -> None:
+def test_it_has_no_network_but_the_cable(box: Box) -> None:
     assert box.run("ip -brief link | cut -d ' ' -f 1").stdout.split() == ["lo", "eth0@if2"]
     assert box.run("ip route get 192.0.2.1", check=False).returncode == 2
 
@@ -119,7 +119,7 @@ def test_a_power_cut_keeps_what_was_synced_alone(new_box: NewBox) -> None:
 
 
 @pytest.mark.board
-def test_a_killed_service_is_restarted(box: NamespaceBox) -> None:
+def test_a_killed_service_is_restarted(box: Box) -> None:
     install_unit(box)
     first = said(box, "systemctl --user show --value --property MainPID it")
     said(box, f"kill -9 {first}")
@@ -146,7 +146,7 @@ def test_a_box_that_shut_itself_down_starts_again(new_box: NewBox) -> None:
 
 
 @pytest.mark.board
-def test_delay(box: NamespaceBox) -> None:
+def test_delay(box: Box) -> None:
     with box.fault("link", delay_ms=300):
         start = time.monotonic()
         assert banner(box) == b"SSH-2.0"
@@ -159,7 +159,7 @@ def test_delay(box: NamespaceBox) -> None:
 
 
 @pytest.mark.board
-def test_rate(box: NamespaceBox) -> None:
+def test_rate(box: Box) -> None:
     with box.fault("link", rate="2mbit"):
         start = time.monotonic()
         assert ssh(box, "wc -c", "-" * 1_000_000).stdout.strip() == "1000000"
@@ -167,13 +167,14 @@ def test_rate(box: NamespaceBox) -> None:
 
 
 @pytest.mark.board
-def test_loss(box: NamespaceBox) -> None:
+def test_loss(box: Box) -> None:
     def retransmitted() -> int:
         names, values = (line.split() for line in box.run("grep ^Tcp: /proc/net/snmp").stdout.splitlines())
         return int(values[names.index("RetransSegs")])
 
     def rules() -> str:
-        inside = ["nsenter", f"--net=/proc/{box._pid}/ns/net", "nft", "list", "ruleset"]
+        assert isinstance(box, NamespaceBox)
+        inside = ["nsenter", f"--net=/proc/{box._init()}/ns/net", "nft", "list", "ruleset"]
         return subprocess.run(inside, capture_output=True, text=True, check=True).stdout
 
     text = "".join(map(str, range(200_000)))
@@ -187,9 +188,10 @@ def test_loss(box: NamespaceBox) -> None:
 
 
 @pytest.mark.board
-def test_a_cut_is_silence_and_what_was_under_way_arrives_after_it(box: NamespaceBox) -> None:
+def test_a_cut_is_silence_and_what_was_under_way_arrives_after_it(box: Box) -> None:
     counting = subprocess.Popen(
-        ["ssh", "-F", str(box.ssh_config), "box", "for n in 1 2 3 4; do echo $n; sleep 0.3; done"], stdout=subprocess.PIPE
+        ["ssh", "-F", str(box.ssh_config), "box", "for n in 1 2 3 4; do echo $n; sleep 0.3; done"],
+        stdout=subprocess.PIPE,
     )
     assert counting.stdout is not None
     assert counting.stdout.readline() == b"1\n"
@@ -203,7 +205,7 @@ def test_a_cut_is_silence_and_what_was_under_way_arrives_after_it(box: Namespace
 
 
 @pytest.mark.board
-def test_a_cut_of_some_seconds_ends_by_itself(box: NamespaceBox) -> None:
+def test_a_cut_of_some_seconds_ends_by_itself(box: Box) -> None:
     with box.fault("cut", seconds=1):
         start = time.monotonic()
         assert banner(box) == b"SSH-2.0"
@@ -211,7 +213,7 @@ def test_a_cut_of_some_seconds_ends_by_itself(box: NamespaceBox) -> None:
 
 
 @pytest.mark.board
-def test_reset(box: NamespaceBox) -> None:
+def test_reset(box: Box) -> None:
     with socket.create_connection((box.endpoint.host, box.endpoint.port), 30) as connection:
         assert connection.recv(7) == b"SSH-2.0"
         connection.recv(1000)
@@ -224,7 +226,7 @@ def test_reset(box: NamespaceBox) -> None:
 
 
 @pytest.mark.board
-def test_a_hung_board_says_nothing(box: NamespaceBox) -> None:
+def test_a_hung_board_says_nothing(box: Box) -> None:
     with box.fault("hang"), pytest.raises(TimeoutError):
         banner(box, timeout=1)
     assert banner(box) == b"SSH-2.0"
@@ -232,7 +234,7 @@ def test_a_hung_board_says_nothing(box: NamespaceBox) -> None:
 
 @pytest.mark.board
 @pytest.mark.parametrize("free_kb", [0, 2048])
-def test_a_full_disk(box: NamespaceBox, free_kb: int) -> None:
+def test_a_full_disk(box: Box, free_kb: int) -> None:
     with box.fault("disk-full", free_kb=free_kb):
         done = ssh(box, "head -c 10000000 /dev/zero > file; stat -c %s file")
         assert "No space left on device" in done.stderr
@@ -242,7 +244,7 @@ def test_a_full_disk(box: NamespaceBox, free_kb: int) -> None:
 
 
 @pytest.mark.board
-def test_another_host_key(box: NamespaceBox) -> None:
+def test_another_host_key(box: Box) -> None:
     with box.fault("host-key"):
         done = ssh(box, "true")
         assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in done.stderr
@@ -313,7 +315,8 @@ def network_namespaces() -> set[str]:
 @pytest.mark.board
 def test_nothing_is_left_of_a_box_that_is_down(new_box: NewBox) -> None:
     box = new_box()
-    mine = {os.readlink(f"/proc/{box._pid}/ns/net"), box._link.call(os.readlink, "/proc/thread-self/ns/net")}
+    assert isinstance(box, NamespaceBox)
+    mine = {os.readlink(f"/proc/{box._init()}/ns/net"), box._link.call(os.readlink, "/proc/thread-self/ns/net")}
     assert mine <= network_namespaces()
     assert traces(box._folder.name)
     box.down()
@@ -333,7 +336,7 @@ with NamespaceBox() as box:
 
 
 @pytest.mark.board
-def test_a_killed_run_leaves_nothing_that_the_next_does_not_remove(box: NamespaceBox) -> None:
+def test_a_killed_run_leaves_nothing_that_the_next_does_not_remove(box: Box) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", KILLED]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
@@ -352,7 +355,7 @@ def test_a_killed_run_leaves_nothing_that_the_next_does_not_remove(box: Namespac
 
 
 @pytest.mark.arm
-def test_arm_is_arm_all_through(arm_box: NamespaceBox) -> None:
+def test_arm_is_arm_all_through(arm_box: Box) -> None:
     python = "python3 -c 'import platform; print(platform.machine())'"
     packages = "dpkg --print-architecture; dpkg-query --show --showformat '${Architecture}' libstdc++6"
     expected = ["pi", "root", "aarch64", "aarch64", "arm64", "arm64"]
@@ -371,3 +374,22 @@ def test_arm_reboots_and_loses_power(new_box: NewBox) -> None:
         assert said(box, "systemctl --user is-active it") == "active"
         ids.append(said(box, f"cat {BOOT_ID}"))
     assert len(set(ids)) == 3
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("name", ["cut", "hang"])
+def test_arm_is_silent(arm_box: Box, name: str) -> None:
+    with arm_box.fault(name), pytest.raises(TimeoutError):
+        banner(arm_box, timeout=1)
+    assert banner(arm_box) == b"SSH-2.0"
+
+
+@pytest.mark.arm
+def test_arm_is_slow(arm_box: Box) -> None:
+    with arm_box.fault("link", delay_ms=500, loss=0.01, rate="4mbit"):
+        start = time.monotonic()
+        assert banner(arm_box) == b"SSH-2.0"
+        assert time.monotonic() - start >= 0.5
+        start = time.monotonic()
+        assert len(said(arm_box, "head -c 1000000 /dev/zero | tr '\\0' -")) == 1_000_000
+        assert time.monotonic() - start >= 8e6 / 4e6 * 0.9
