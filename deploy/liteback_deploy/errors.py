@@ -2,7 +2,8 @@
 
 DeployError
 ├── BadRequest ........ 2    an argument or the boards file breaks a rule
-├── Unreachable ....... 3    no connection, the login was refused, or the link was lost
+├── Unreachable ....... 3    no connection, or the link was lost
+│   └── LoginRefused           sshd is there and lets this user not in
 ├── HostKeyRefused .... 4    the board's host key is unknown, has changed or was revoked
 └── Unsuitable ........ 5    the board cannot take the agent, or has none that runs
 
@@ -25,9 +26,13 @@ class BadRequest(DeployError):
 
 
 class Unreachable(DeployError):
-    """No connection to the board, or it refused the login."""
+    """No connection to the board, or none any more."""
 
     exit_code = 3
+
+
+class LoginRefused(Unreachable):
+    """The board's sshd does not let this user in."""
 
 
 class HostKeyRefused(DeployError):

@@ -22,7 +22,8 @@ class Facts:
 
     machine: of the userland, as wheels name it: a 64-bit kernel may carry a 32-bit userland. clock_skew: how far the
     board's clock is ahead, in seconds. service: `user`, `system` or `background`; running: what systemd calls it.
-    partial: the name and the size of an upload that was cut off.
+    partial: the name and the size of an upload that was cut off. coral: (USB id or `pci`, Mbit/s) of each Edge TPU.
+    celsius: the hottest thermal zone; 0 where there is none. throttled: what a Raspberry Pi says of itself.
     """
 
     user: str
@@ -55,6 +56,10 @@ class Facts:
     running: str
     token: bool
     address: str
+    coral: tuple[tuple[str, int], ...]
+    libedgetpu: str
+    throttled: str
+    celsius: float
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -114,6 +119,10 @@ def parse(text: str, now: float) -> Facts:
         running=got.get("running", ""),
         token=_yes(got, "token"),
         address=got.get("address", ""),
+        coral=tuple(_stick(value) for key, _, value in pairs if key == "coral"),
+        libedgetpu=got.get("libedgetpu", ""),
+        throttled=got.get("throttled", ""),
+        celsius=_number(got, "millicelsius") / 1000,
     )
 
 
@@ -126,6 +135,12 @@ def version(text: str) -> Version:
     """`glibc 2.36` -> (2, 36); empty where there is no number."""
     match = re.search(r"\d+(\.\d+)+", text)
     return tuple(map(int, match.group().split("."))) if match else ()
+
+
+def _stick(text: str) -> tuple[str, int]:
+    """`18d1:9302 5000` -> its id and its speed."""
+    name, _, speed = text.strip().partition(" ")
+    return name, int(speed) if speed.isdigit() else 0
 
 
 def _number(got: Mapping[str, str], key: str) -> int:

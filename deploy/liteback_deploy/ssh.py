@@ -24,7 +24,7 @@ from typing import Any
 import paramiko
 
 from liteback_deploy.endpoint import Endpoint
-from liteback_deploy.errors import DeployError, HostKeyRefused, Unreachable
+from liteback_deploy.errors import DeployError, HostKeyRefused, LoginRefused, Unreachable
 from liteback_deploy.known_hosts import KnownKey, fingerprint, known_keys, line_for
 
 ALIVE_SECONDS = 5.0  # between two questions whether the board is still there
@@ -320,7 +320,7 @@ def _log_in(transport: paramiko.Transport, endpoint: Endpoint, prompt: Prompt) -
     """Try what OpenSSH would: no proof at all, the agent's keys, key files, a password.
 
     Raises:
-        Unreachable: nothing was accepted; the message lists what was tried.
+        LoginRefused: nothing was accepted; the message lists what was tried.
     """
     tried: list[str] = []
     try:
@@ -340,7 +340,7 @@ def _log_in(transport: paramiko.Transport, endpoint: Endpoint, prompt: Prompt) -
                 return
     except (paramiko.SSHException, EOFError, OSError) as error:
         tried.append(f"the server ended it: {error or 'it hung up'}")
-    raise Unreachable(
+    raise LoginRefused(
         f"{endpoint} refused the login. Tried: {', '.join(tried) or 'nothing, for there is no key'}; the board takes "
         f"{', '.join(allowed or ()) or 'nothing'}. Is the user right? `ssh-copy-id -p {endpoint.port} "
         f"{endpoint.user}@{endpoint.host}` puts your key there."

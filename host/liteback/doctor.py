@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .errors import AgentIncompatible, LitebackError
+from liteback_deploy import diagnosis
+from liteback_deploy.boards import BoardEntry
+from liteback_deploy.diagnosis import Finding
+
+from .errors import AgentIncompatible, LitebackError, UsageError
+from .session.remote import board_entry, dialler
 
 _HOST_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "grpcio", "protobuf", "numpy", "safetensors")
 _RAM_LOW = 200 << 20  # bytes; below that even a small model's capture is cut into many passes
@@ -30,7 +35,28 @@ class Check:
 
 def diagnose(target: str = "local") -> list[Check]:
     """Every check in the order in which a person would make them; a board that cannot be reached ends the list."""
-    return [*_workstation(), *_board(target)]
+    checks = list(_workstation())
+    try:
+        entry = board_entry(target)
+        if entry.target.is_local:
+            return [*checks, *_board(target)]
+        return [*checks, *_remote(target, entry)]
+    except UsageError as error:
+        return [*checks, Check("target", False, str(error), error.exit_code)]
+
+
+def _remote(target: str, entry: BoardEntry) -> Iterator[Check]:
+    """The way to a board behind SSH, the board itself, and its agent."""
+    dial = dialler(entry)
+    found: list[Finding] = []
+    connection = diagnosis.reach(dial, found)
+    if connection is not None:
+        with connection:
+            examined, facts = diagnosis.examine(connection)
+        found += examined
+    yield from (Check(f.name, f.ok, f.detail, f.exit_code) for f in found)
+    if connection is not None and facts is not None and facts.current:
+        yield from _board(target, remote=True)
 
 
 def _workstation() -> Iterator[Check]:
@@ -43,7 +69,8 @@ def _workstation() -> Iterator[Check]:
             yield Check(package, False, "not installed: pip install 'liteback[host]'", AgentIncompatible.exit_code)
 
 
-def _board(target: str) -> Iterator[Check]:
+def _board(target: str, remote: bool = False) -> Iterator[Check]:
+    """What the agent says. remote: the facts of the board have told about the rest already."""
     from .session.board import connect
 
     try:
@@ -57,8 +84,11 @@ def _board(target: str) -> Iterator[Check]:
         name = info.board or info.hostname
         yield Check("board", True, f"{name}, {info.os}, {info.machine} ({info.bits} bit), python {info.python}")
         runtimes = ", ".join(f"{r.name} {r.version}" for r in info.runtimes)
-        missing = "no TensorFlow Lite runtime: pip install 'liteback[agent]' in the agent's environment"
+        mend = "`liteback deploy`" if remote else "pip install 'liteback[agent]' in the agent's environment"
+        missing = f"no TensorFlow Lite runtime: {mend}"
         yield Check("runtime", bool(info.runtimes), runtimes or missing, AgentIncompatible.exit_code)
+        if remote:
+            return
         yield Check("memory", info.ram_available_bytes > _RAM_LOW, f"{info.ram_available_bytes >> 20} MiB free")
         yield Check("disk", info.disk_free_bytes > _DISK_LOW, f"{info.disk_free_bytes >> 20} MiB free for models")
         if info.temperature_c:

@@ -43,6 +43,16 @@ except ImportError:
 PYTHON
 fi
 
+# Hardware: what doctor looks at. An Edge TPU has the first id until it is used for the first time, then the second.
+for device in /sys/bus/usb/devices/*; do
+    id=$(cat "$device/idVendor" "$device/idProduct" 2>/dev/null | tr '\n' :)
+    case $id in 1a6e:089a: | 18d1:9302:) say coral "${id%:} $(cat "$device/speed")" ;; esac
+done
+[ -e /dev/apex_0 ] && say coral "pci 0"
+say libedgetpu "$(dpkg-query -W -f '${Version}' 'libedgetpu1-*' 2>/dev/null)"
+say throttled "$(vcgencmd get_throttled 2>/dev/null)"
+say millicelsius "$(cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null | sort -n | tail -n 1)"
+
 [ -d /run/systemd/system ] && say systemd "$(systemctl --version | sed -n '1s/[^0-9]*\([0-9]*\).*/\1/p')"
 systemctl --user show-environment >/dev/null 2>&1 && say user_manager yes
 [ -e "/var/lib/systemd/linger/$(id -un)" ] && say linger yes
