@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from liteback.reconstruction import reconstruction
@@ -84,3 +86,37 @@ def test_the_float_file_computes_what_its_original_does(name: str, shared_models
     wanted = original(x, training=False).numpy()
     # Folding BatchNorm rounds the weights once: float32's 1e-7 grows over the layers.
     np.testing.assert_allclose(back(x).numpy(), wanted, rtol=0, atol=1e-5 * np.ptp(wanted))
+
+
+def test_the_saved_model_of_a_pitch_tracker_computes_the_same(shared_models: Path) -> None:
+    """Its optimizer keeps `tf.saved_model.load` from reading it; as a graph it runs."""
+    back = reconstruction(shared_models / "networks/nmp.tflite").model
+    x = np.random.default_rng(0).normal(0, 0.1, (1, *back.inputs[0].shape[1:])).astype(np.float32)
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        folder = str(shared_models / "originals/basic_pitch/nmp")
+        signature = tf.compat.v1.saved_model.loader.load(session, ["serve"], folder).signature_def["serving_default"]
+        (given,) = signature.inputs.values()
+        names = {key: tensor.name for key, tensor in signature.outputs.items()}
+        wanted = session.run(names, {given.name: x})
+    results = [np.asarray(v) for v in back(x)]
+    assert len(wanted) == len(results) == 3
+    for value in wanted.values():
+        error = min(np.abs(value - r).max() for r in results if r.shape == value.shape)
+        assert error <= 1e-5 * np.ptp(value)
+
+
+@pytest.mark.parametrize(("name", "count"), [("model_1", 5), ("model_2", 7)])
+def test_the_weights_of_a_noise_suppressor_are_the_originals(name: str, count: int, shared_models: Path) -> None:
+    """Its original is weights alone: LSTMs, which the file holds unrolled, and dense layers."""
+    originals: list[NDArray[Any]] = []
+    with h5py.File(shared_models / "originals/dtln/model.h5") as file:
+        file.visititems(lambda _, item: originals.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    kernels = [
+        layer.kernel
+        for layer in reconstruction(shared_models / f"networks/{name}.tflite").model.layers
+        if hasattr(layer, "kernel")
+    ]
+    assert len(kernels) == count
+    for kernel in map(np.asarray, kernels):
+        flat = kernel.reshape(kernel.shape[-2:])  # a convolution over one step
+        assert any(np.array_equal(flat, o.reshape(o.shape[-2:])) for o in originals if o.ndim > 1)
