@@ -107,7 +107,7 @@ class Case:
                 build.Tensor(shape, out.dtype, None, f"out{k}", out.scale, out.zero_point, shape_signature=signature)
             )
         outputs = list(range(first, len(tensors)))
-        op = build.Op(self.op, indices, outputs, self._options(), self.version)
+        op = build.Op(self.op, indices, outputs, self.schema_options(), self.version)
         return build.build_model(build.Subgraph(tensors, [op], fed, outputs))
 
     def feeds(self) -> dict[int, NDArray[Any]]:
@@ -115,7 +115,7 @@ class Case:
         given = [a for a in self.args if a.array is not None]
         return {i: a.array for i, a in enumerate(given) if not (a.constant or a.variable) and a.array is not None}
 
-    def _options(self) -> Any:
+    def schema_options(self) -> Any:
         if self.op.startswith("CUSTOM:"):
             return bytes(flexbuffers.Dumps(dict(self.options)))
         cls = options_class(self.op)
