@@ -80,7 +80,7 @@ class Place:
     def __init__(self) -> None:
         boxes = cache() / "boxes"
         boxes.mkdir(exist_ok=True)
-        with _locked(cache() / "boxes.lock"):
+        with _places():
             for left in boxes.iterdir():
                 with contextlib.suppress(BlockingIOError), _locked(left / "lock", fcntl.LOCK_NB):
                     _remove(left)
@@ -90,7 +90,8 @@ class Place:
         self.cgroup.mkdir()
 
     def remove(self) -> None:
-        _remove(self.folder)
+        with _places():  # else another run could take a half removed folder for one that was left
+            _remove(self.folder)
         os.close(self._lock)
 
 
@@ -133,3 +134,8 @@ def _locked(path: Path, flags: int = 0) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _places() -> contextlib.AbstractContextManager[None]:
+    """While it is open nobody else makes or removes a place."""
+    return _locked(cache() / "boxes.lock")

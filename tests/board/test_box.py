@@ -351,6 +351,24 @@ def test_a_killed_run_leaves_nothing_that_the_next_does_not_remove(box: Box) -> 
     assert said(box, "id -un") == "pi", "the boxes of runs that live are left alone"
 
 
+PLACES = """
+from board.host import Place
+for _ in range(150):
+    place = Place()
+    for name in "abcdefgh":
+        (place.folder / name).write_text(name)
+    place.remove()
+"""
+
+
+@pytest.mark.board
+def test_runs_beside_each_other_leave_each_other_alone(box: Box) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    runs = [subprocess.Popen([sys.executable, "-c", PLACES], env=environment) for _ in range(3)]
+    assert [run.wait(100) for run in runs] == [0, 0, 0]
+    assert said(box, "id -un") == "pi"
+
+
 # The same, emulated
 
 
