@@ -57,7 +57,7 @@ def conv_3d(
 
 def _convolution(cls, x, weights, config, size, strides, dilation, padding):
     """A stock layer. Where Keras cannot stride so, it strides less, and every k-th element of its result is taken."""
-    steps, every = _strides(cls, strides, dilation)
+    steps, every = _strides(cls, strides, dilation, x.shape[-1])
     if any(k > 1 for k in every) and padding == "SAME":
         x = explicit(x, same_padding(x.shape[1:-1], size, strides, dilation))
         if x is NotImplemented:
@@ -74,12 +74,14 @@ def _convolution(cls, x, weights, config, size, strides, dilation, padding):
     return Layer(cls, x, weights, config, then=(lambda y: y[pick]) if any(k > 1 for k in every) else None)
 
 
-def _strides(cls, strides, dilation):
+def _strides(cls, strides, dilation, channels):
     """The strides that the layer itself may have, and what is left of them."""
     if any(d > 1 for d in dilation):
         steps = (1,) * len(strides)  # Keras has no stride together with dilation
-    elif cls is layers.DepthwiseConv2D:
-        steps = (math.gcd(*strides),) * len(strides)  # TensorFlow's kernel has equal strides only
+    elif cls is layers.DepthwiseConv2D or (cls is layers.Conv3D and channels == 1):
+        # TensorFlow's depthwise kernel has equal strides only; with unequal ones its Conv3D (oneDNN, in 2.21) computes
+        # something else where there is but one channel.
+        steps = (math.gcd(*strides),) * len(strides)
     else:
         steps = strides
     return steps, tuple(s // t for s, t in zip(strides, steps, strict=True))

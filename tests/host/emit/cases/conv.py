@@ -142,6 +142,12 @@ CASES = [
         name="shape-at-run-time",
     ),
     Case("CONV_3D", [VOLUME, const(rand(2, 3, 2, 2, 3, seed=1)), const(rand(3, seed=2))], CONV_3D),
+    Case(
+        "CONV_3D",
+        [rand(1, 5, 5, 4, 1), const(rand(3, 3, 3, 1, 3, seed=1))],
+        {**CONV_3D, **VALID, "stride_w": 3},
+        name="one-channel-unequal-strides",
+    ),
     Case("CONV_3D", [VOLUME, rand(2, 3, 2, 2, 3, seed=1)], {**CONV_3D, **VALID}, name="run-time-filter-no-bias"),
     Case(
         "CONV_3D_TRANSPOSE",

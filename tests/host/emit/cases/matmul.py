@@ -1,6 +1,6 @@
 """Matrix products."""
 
-from ..case import Arg, Case, Out, codes, const, fixed, ints, rand
+from ..case import Arg, Case, Out, codes, const, fixed, ints, rand, varying
 
 FC = {"keep_num_dims": False}
 WEIGHTS, BIAS = const(rand(4, 6, seed=1)), const(rand(4, seed=2))
@@ -13,6 +13,7 @@ def weight_codes(*shape: int, dtype: str = "int8") -> Arg:
 
 CASES = [
     Case("FULLY_CONNECTED", [rand(3, 6), WEIGHTS, BIAS], FC),
+    Case("FULLY_CONNECTED", [varying(rand(3, 6), 0, 1), WEIGHTS, BIAS], FC, [Out(varies=[0])], name="all-vary"),
     Case("FULLY_CONNECTED", [rand(3, 6), WEIGHTS, None], FC, name="no-bias"),
     Case("FULLY_CONNECTED", [rand(2, 3, 6), WEIGHTS, BIAS], {"keep_num_dims": True}, name="keep-num-dims"),
     Case("FULLY_CONNECTED", [rand(2, 3, 2), WEIGHTS, BIAS], FC, name="flattens"),
