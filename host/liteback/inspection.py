@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .emit.verdict import problems
 from .errors import Problem
 from .files import read_model
-from .ir import ABSENT, Graph, Model, Node, Tensor
+from .ir import ABSENT, CODE_RANGE, Graph, Model, Node, Tensor
 from .lift import lift
+from .numerics.coverage import uncovered
 from .passes import simplify
 
 # Operators that multiply with a weight: their types tell how a file is quantized.
@@ -26,6 +27,15 @@ class Inspection:
     model: Model
     quantization: str
     unsupported: tuple[Problem, ...]
+    inexact: tuple[Problem, ...]  # what has no exact kernel
+
+    @property
+    def numerics(self) -> tuple[str, ...]:
+        """The numerics that it reconstructs in; `exact` only where there are codes to be equal in."""
+        if self.unsupported:
+            return ()
+        coded = any(t.is_quantized and t.dtype in CODE_RANGE for g in self.model.graphs for t in g.tensors)
+        return ("float", "fakequant", "exact") if coded and not self.inexact else ("float", "fakequant")
 
     @property
     def ops(self) -> dict[str, int]:
@@ -62,8 +72,9 @@ class Inspection:
             "constant_bytes": self.constant_bytes,
             "capture_bytes_per_sample": self.capture_bytes,
             "reconstructs": not self.unsupported,
-            "numerics": [] if self.unsupported else ["float", "fakequant"],
-            "unsupported": [{"op": p.op, "tensor": p.tensor, "reason": p.reason} for p in self.unsupported],
+            "numerics": list(self.numerics),
+            "unsupported": [asdict(p) for p in self.unsupported],
+            "inexact": [asdict(p) for p in self.inexact],
             "graphs": [_graph_json(g) for g in model.graphs],
         }
 
@@ -77,7 +88,8 @@ def inspect(model: str | Path | bytes) -> Inspection:
     """
     lifted = lift(read_model(model))
     found = tuple(p for g in lifted.graphs for p in problems(simplify(g)))
-    return Inspection(lifted, quantization_scheme(lifted), found)
+    inexact = tuple(p for g in lifted.graphs for p in uncovered(simplify(g, codes=True)))
+    return Inspection(lifted, quantization_scheme(lifted), found, inexact)
 
 
 def quantization_scheme(model: Model) -> str:

@@ -57,7 +57,9 @@ def inspection(console: Console, name: str, found: Inspection, nodes: bool) -> N
     if nodes:
         _nodes(console, found)
     if not found.unsupported:
-        console.print("[green]reconstructs[/]  in float and fakequant")
+        console.print(f"[green]reconstructs[/]  in {', '.join(found.numerics)}")
+        for problem in found.inexact[:SHOWN]:
+            console.print(f"not exact     {problem}", highlight=False, markup=False)
         return
     rows = table("operator", "at", "reason", title="[bold red]does not reconstruct[/]; in the way:")
     for problem in found.unsupported:

@@ -18,12 +18,13 @@ import numpy as np
 from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import ABSENT, CODE_RANGE, Graph, Model, Node, Signature, Tensor
 from ..numerics.affine import dequantize, quantize
+from ..numerics.coverage import uncovered
 from ..numerics.profile import KernelProfile
 from ..passes import simplify
 from . import ops  # noqa: F401  (fills the registry)
 from .batch import UnknownBatch, check_arithmetic, holds_batch
 from .emission import Binding, Emission, Numerics, Value
-from .exact_layer import exact_problems, exact_result, operator_of
+from .exact_layer import exact_result, operator_of
 from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
@@ -63,7 +64,7 @@ def emit(
         once = [graphs[i] for g in used for i in _init_graphs(g) if i < len(graphs)]
     found = [p for g in (*used, *once) for p in problems(g, supported_ops())]
     if numerics == "exact":
-        found += [p for g in (*used, *once) for p in exact_problems(g)]
+        found += [p for g in (*used, *once) for p in uncovered(g)]
     if found:
         raise UnsupportedModel(found)
     with refusing("model", graph.name):

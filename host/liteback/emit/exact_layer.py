@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..errors import Problem
 from ..ir import Graph, Node
 from ..numerics import kernels  # noqa: F401  (fills the registry)
-from ..numerics.operator import EXACT, Operator, compute, is_moving, variants_of
+from ..numerics.operator import EXACT, Operator, compute, is_moving
 from ..numerics.profile import KernelProfile
 from .names import NameBook, is_symbolic
 from .op_layer import ABSENT, TENSOR, ConstantsLayer, array_of, describe
@@ -84,17 +83,6 @@ def operator_of(node: Node, graph: Graph, profile: KernelProfile | None) -> Oper
     if variant not in known:
         raise NotImplementedError(f"its exact kernel knows the variants {', '.join(known)}, not {variant!r}")
     return operator.in_variant(variant)
-
-
-def exact_problems(graph: Graph) -> list[Problem]:
-    """The nodes on codes that no exact kernel computes."""
-    found = []
-    for node in graph.nodes:
-        operator = Operator.of(node, graph)
-        if operator.on_codes and not is_moving(operator) and not variants_of(operator.kind):
-            where = graph.label(node.outputs[0]) if node.outputs else ""
-            found.append(Problem(node.op, where, f"no exact kernel for {operator.kind}"))
-    return found
 
 
 def exact_result(operator: Operator, inputs: Sequence[Any], name: str, names: NameBook) -> Any:

@@ -12,9 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from liteback.emit.build import Emission, emit
-from liteback.emit.exact_layer import exact_problems
 from liteback.errors import UnsupportedModel
 from liteback.lift import lift
+from liteback.numerics.coverage import uncovered
 from liteback.numerics.profile import KernelProfile
 from liteback.passes import simplify
 from liteback.saving import interface_names, save
@@ -34,7 +34,7 @@ def _computed(case: Case) -> bool:
     if not case.quantized:
         return False
     try:
-        return not exact_problems(simplify(lift(case.model()).main, codes=True))
+        return not uncovered(simplify(lift(case.model()).main, codes=True))
     except UnsupportedModel:
         return False
 

@@ -10,6 +10,7 @@ import pytest
 
 from liteback.errors import UsageError
 from liteback.manifest import FORMAT, Manifest
+from liteback.numerics.coverage import HYBRID, ON_CODES
 from liteback.numerics.operator import EXACT, variants_of
 from liteback.numerics.profile import KernelProfile, propose, shipped
 
@@ -33,6 +34,13 @@ def test_a_shipped_profile_names_variants_that_kernels_know(name: str) -> None:
 def test_every_kernel_has_a_variant_of_the_reference() -> None:
     assert variants_of("CONV_2D/int8")[0] == "double"
     assert all(any(registered.variants.values()) for registered in EXACT.values())
+
+
+def test_inspect_knows_which_operators_have_an_exact_kernel() -> None:
+    """`coverage` answers without loading TensorFlow; what it lists is what is registered."""
+    assert variants_of("CONV_2D/int8")  # loads the kernels
+    assert {op for op, registered in EXACT.items() if registered.variants[""]} == ON_CODES
+    assert {op for op, registered in EXACT.items() if registered.variants.get("float32")} == HYBRID
 
 
 def test_a_class_without_a_kernel_has_no_variants() -> None:

@@ -1,0 +1,96 @@
+"""Which operators have an exact kernel, known without TensorFlow, so that `inspect` answers at once.
+
+A test holds this equal to the registry, `operator.EXACT`.
+"""
+
+from __future__ import annotations
+
+from ..errors import Problem
+from ..ir import Graph
+from .operator import Operator, is_moving
+
+# Of real data and quantized weights, or from real values to codes.
+HYBRID = frozenset(
+    {
+        "BIDIRECTIONAL_SEQUENCE_LSTM",
+        "BIDIRECTIONAL_SEQUENCE_RNN",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "LSTM",
+        "QUANTIZE",
+        "RNN",
+        "SVDF",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        "UNIDIRECTIONAL_SEQUENCE_RNN",
+    }
+)
+ON_CODES = frozenset(
+    {
+        "ABS",
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "BATCH_MATMUL",
+        "CAST",
+        "CONCATENATION",
+        "CONV_2D",
+        "CUSTOM:TFLite_Detection_PostProcess",
+        "DEPTHWISE_CONV_2D",
+        "DEQUANTIZE",
+        "EQUAL",
+        "EXP",
+        "FULLY_CONNECTED",
+        "GELU",
+        "GREATER",
+        "GREATER_EQUAL",
+        "HARD_SWISH",
+        "L2_NORMALIZATION",
+        "LEAKY_RELU",
+        "LESS",
+        "LESS_EQUAL",
+        "LOG",
+        "LOGISTIC",
+        "LSTM",
+        "MAXIMUM",
+        "MAX_POOL_2D",
+        "MEAN",
+        "MINIMUM",
+        "MUL",
+        "NOT_EQUAL",
+        "PAD",
+        "PADV2",
+        "PRELU",
+        "QUANTIZE",
+        "REDUCE_MAX",
+        "REDUCE_MIN",
+        "REDUCE_PROD",
+        "RELU",
+        "RELU6",
+        "RELU_0_TO_1",
+        "RELU_N1_TO_1",
+        "RESIZE_BILINEAR",
+        "RSQRT",
+        "SOFTMAX",
+        "SPACE_TO_BATCH_ND",
+        "SQUARED_DIFFERENCE",
+        "SUB",
+        "SUM",
+        "SVDF",
+        "TANH",
+        "TRANSPOSE_CONV",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    }
+)
+
+
+def uncovered(graph: Graph) -> list[Problem]:
+    """The nodes on codes that no exact kernel computes."""
+    found = []
+    for node in graph.nodes:
+        operator = Operator.of(node, graph)
+        if not operator.on_codes or is_moving(operator):
+            continue
+        if node.op not in (HYBRID if operator.kind.endswith("/float32") else ON_CODES):
+            where = graph.label(node.outputs[0]) if node.outputs else ""
+            found.append(Problem(node.op, where, f"no exact kernel for {operator.kind}"))
+    return found
