@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ..numerics.coverage import HYBRID, ON_CODES
+from ..numerics.operator import MOVING
 from . import ops  # noqa: F401  (fills the registry)
 from .gaps import GAPS, STABLEHLO
 from .registry import EMITTERS, KERNELS, Emitter, supported_ops
@@ -24,17 +26,19 @@ Generated from the registry by `make docs`; a test keeps it fresh.
   A SavedModel of it loads with plain TensorFlow all the same.
 
 Every supported operator has `float` and `fakequant` numerics; `fakequant` rounds its results to the device's grid where
-the file has one.
+the file has one. In `exact` it computes on **codes**, and as a **hybrid** kernel does on real data and quantized
+weights; what only **moves** values is the same for codes. Where nothing stands, a quantized operator is refused by name
+in `exact`; one of real values is computed as in `float`, within the tolerance of float kernels.
 
-| operator | how | what it computes |
-|---|---|---|
+| operator | how | exact | what it computes |
+|---|---|---|---|
 """
 
 
 def markdown() -> str:
     """The page."""
     known = sorted(op for op in supported_ops() if op != "CONSTANT")
-    rows = [f"| `{op}` | {_how(op)} | {_what(op)} |" for op in known]
+    rows = [f"| `{op}` | {_how(op)} | {_exact(op)} | {_what(op)} |" for op in known]
     gaps = [f"| `{op}` | {reason} |" for op, reason in GAPS.items() if reason != STABLEHLO and op != "CUSTOM"]
     stable = sum(reason == STABLEHLO for reason in GAPS.values())
     tail = """
@@ -51,6 +55,11 @@ def _how(op: str) -> str:
     if op in EMITTERS and (op in KERNELS or op in WITH_OWN_LAYERS):
         return "stock or own"
     return "stock" if op in EMITTERS else "own"
+
+
+def _exact(op: str) -> str:
+    ways = {"codes": ON_CODES, "hybrid": HYBRID, "moves": MOVING}
+    return ", ".join(way for way, ops in ways.items() if op in ops)
 
 
 def _what(op: str) -> str:
