@@ -59,7 +59,7 @@ def _how(op: str) -> str:
 
 def _exact(op: str) -> str:
     ways = {"codes": ON_CODES, "hybrid": HYBRID, "moves": MOVING}
-    return ", ".join(way for way, ops in ways.items() if op in ops)
+    return ", ".join(way for way, members in ways.items() if op in members)
 
 
 def _what(op: str) -> str:
