@@ -78,7 +78,7 @@ def capture(
     from ..session.board import connect
     from ..session.capture import capture as run
 
-    options = run_options(runtime, kernels, delegate, threads, memory)
+    options = run_options(target, runtime, kernels, delegate, threads, memory)
     data = read_model(model)
     lifted = lift(data)
     samples_of = inputs_for(lifted, inputs, random, seed, samples, input_range)
@@ -139,7 +139,7 @@ def prove(
     from ..prove import prove as run
     from ..session.board import connect
 
-    options = run_options(runtime, kernels, delegate, threads, memory)
+    options = run_options(target, runtime, kernels, delegate, threads, memory)
     files = {f"{old.name} (old)": read_model(old), f"{new.name} (new)": read_model(new)}
     samples_of = inputs_for(lift(next(iter(files.values()))), inputs, random, seed, samples, input_range)
     with ExitStack() as stack:

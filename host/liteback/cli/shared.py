@@ -98,17 +98,26 @@ def _range(text: str) -> tuple[float, float]:
     return low, high
 
 
-def run_options(runtime: str, kernels: str, delegate: str, threads: int, memory: int) -> RunOptions:
-    """How the board is asked to run the model.
+def run_options(target: str, runtime: str, kernels: str, delegate: str, threads: int, memory: int) -> RunOptions:
+    """How the board is asked to run the model; what is left at its default is the boards file's to say.
 
     Raises:
-        UsageError: there are no such kernels.
+        UsageError: there are no such kernels, or the boards file breaks a rule.
     """
     from ..session.board import RunOptions
+    from ..session.remote import board_entry
 
-    if kernels not in ("default", "builtin", "reference"):
-        raise UsageError(f"--kernels is default, builtin or reference. Received: {kernels!r}.")
-    return RunOptions(runtime=runtime, kernels=kernels, delegate=delegate, threads=threads, memory_bytes=memory)
+    own = board_entry(target).run
+    options = RunOptions(
+        runtime=runtime or own.get("runtime", ""),
+        kernels=kernels if kernels != "default" else own.get("kernels", kernels),
+        delegate=delegate or own.get("delegate", ""),
+        threads=threads if threads != 1 else own.get("threads", threads),
+        memory_bytes=memory,
+    )
+    if options.kernels not in ("default", "builtin", "reference"):
+        raise UsageError(f"--kernels is default, builtin or reference. Received: {options.kernels!r}.")
+    return options
 
 
 def check_gates(gates: list[str] | None, *comparisons: Comparison) -> list[str]:

@@ -55,7 +55,7 @@ def roundtrip(
     from ..files import read_model
     from ..lift import lift
 
-    options = run_options(runtime, kernels, delegate, threads, memory)
+    options = run_options(target, runtime, kernels, delegate, threads, memory)
     data = read_model(model)
     samples_of = inputs_for(lift(data), inputs, random, seed, samples, input_range)
     load_tensorflow()
