@@ -66,6 +66,8 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     if weights.block_size:
         raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
     rows = tf.reshape(x, (-1, depth))
+    if weights.dtype == "int4" and op.variant == NEON:
+        raise NotImplementedError("no exact kernel for 4-bit weights on aarch64")
     if weights.dtype == "int4":
         y = _four_bit(op, rows, w, b)
     else:
