@@ -12,6 +12,7 @@ from .operator import Operator, is_moving
 # Of real data and quantized weights, or from real values to codes.
 HYBRID = frozenset(
     {
+        "BATCH_MATMUL",
         "BIDIRECTIONAL_SEQUENCE_LSTM",
         "BIDIRECTIONAL_SEQUENCE_RNN",
         "CONV_2D",
@@ -37,6 +38,9 @@ ON_CODES = frozenset(
         "CUSTOM:TFLite_Detection_PostProcess",
         "DEPTHWISE_CONV_2D",
         "DEQUANTIZE",
+        "DIV",
+        "ELU",
+        "EMBEDDING_LOOKUP",
         "EQUAL",
         "EXP",
         "FULLY_CONNECTED",
@@ -50,6 +54,7 @@ ON_CODES = frozenset(
         "LESS_EQUAL",
         "LOG",
         "LOGISTIC",
+        "LOG_SOFTMAX",
         "LSTM",
         "MAXIMUM",
         "MAX_POOL_2D",

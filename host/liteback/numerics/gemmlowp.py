@@ -1,8 +1,8 @@
-"""Functions of 16-bit fixed-point numbers, as gemmlowp computes them: tables over every code.
+"""Functions of fixed-point numbers, as gemmlowp computes them: of 16 bits, as tables over every code.
 
-A code c with n integer bits stands for c / 2**(15 - n). A product has the integer bits of both its factors; it is
-rounded to 16 bits, halves up. Source: google/gemmlowp fixedpoint/fixedpoint.h (`exp_on_negative_values`,
-`one_over_one_plus_x_for_x_in_0_1`, `logistic`, `tanh`).
+A code of `word` bits besides its sign, n of them integer bits, stands for code / 2**(word - n); word is 15 but where
+said. A product has the integer bits of both its factors; it is rounded to a word, halves up. Source: google/gemmlowp
+fixedpoint/fixedpoint.h (`exp_on_negative_values`, `one_over_one_plus_x_for_x_in_0_1`, `logistic`, `tanh`).
 """
 
 from __future__ import annotations
@@ -58,22 +58,27 @@ def _exp_within(x: Ints) -> Ints:
     return np.clip(start + _times(x + terms, start), LOW, HIGH)
 
 
-def _inverse(x: Ints) -> Ints:
+def reciprocal(x: Ints) -> Ints:
+    """1 / (1 + x) for x of [0, 1): numbers of 31 bits without integer bits."""
+    return _shifted_up(_inverse(x, 31), 1, 31)
+
+
+def _inverse(x: Ints, word: int = 15) -> Ints:
     """2 / (1 + x) for x of [0, 1], with two integer bits: three steps of Newton's method."""
-    half = (x + HIGH + 1) >> 1
-    y = _constant(48 / 17, 2) + _times(half, _constant(-32 / 17, 2))
+    half = (x + (1 << word)) >> 1
+    y = _constant(48 / 17, 2, word) + _times(half, _constant(-32 / 17, 2, word), word)
     for _ in range(3):
-        y = y + _shifted_up(_times(y, _constant(1.0, 2) - _times(half, y)), 2)
+        y = y + _shifted_up(_times(y, _constant(1.0, 2, word) - _times(half, y, word), word), 2, word)
     return y
 
 
-def _constant(real: float, integer_bits: int) -> int:
-    return min(round(real * (1 << (15 - integer_bits))), HIGH)
+def _constant(real: float, integer_bits: int, word: int = 15) -> int:
+    return min(round(real * (1 << (word - integer_bits))), (1 << word) - 1)
 
 
-def _times(a: Ints, b: Ints | int) -> Ints:
+def _times(a: Ints, b: Ints | int, word: int = 15) -> Ints:
     """The upper half of 2 a b, halves up."""
-    return np.minimum((a * b + (1 << 14)) >> 15, HIGH)
+    return np.minimum((a * b + (1 << (word - 1))) >> word, (1 << word) - 1)
 
 
 def _halved(x: Ints, times: int) -> Ints:
@@ -81,6 +86,6 @@ def _halved(x: Ints, times: int) -> Ints:
     return (x + (1 << (times - 1)) - (x < 0)) >> times
 
 
-def _shifted_up(x: Ints, bits: int) -> Ints:
+def _shifted_up(x: Ints, bits: int, word: int = 15) -> Ints:
     """x * 2**bits, saturated."""
-    return np.clip(x << bits, LOW, HIGH)
+    return np.clip(x << bits, -(1 << word), (1 << word) - 1)

@@ -60,6 +60,14 @@ class Operand:
     def zero_point(self) -> int:
         return int(self.zero_points.ravel()[0]) if self.zero_points.size else 0
 
+    def along(self, rank: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scales and zero points, shaped to broadcast against a tensor of `rank` dimensions."""
+        shape = [1] * rank
+        if self.per_channel:
+            shape[self.axis] = -1
+        zero_points = self.zero_points if self.zero_points.size else np.zeros(1, np.int64)
+        return self.scales.reshape(shape), np.broadcast_to(zero_points, self.scales.shape).reshape(shape)
+
     @property
     def range(self) -> tuple[int, int]:
         """The smallest and the largest code."""
@@ -182,7 +190,7 @@ class Operator:
         )
 
 
-DATA = {"TRANSPOSE_CONV": 2}  # where an operator's data stands, if not first
+DATA = {"TRANSPOSE_CONV": 2, "EMBEDDING_LOOKUP": 1}  # where an operator's data stands, if not first
 
 ACTIVATION_RANGES: Mapping[str, tuple[float | None, float | None]] = {
     "NONE": (None, None),
@@ -237,6 +245,7 @@ MOVING = frozenset(
     | {"SELECT", "SELECT_V2", "SCATTER_ND", "DYNAMIC_UPDATE_SLICE", "ARG_MAX", "ARG_MIN"}
     | {"TOPK_V2", "SHAPE", "RANK", "ZEROS_LIKE", "BITCAST", "VAR_HANDLE", "READ_VARIABLE"}
     | {"ASSIGN_VARIABLE", "CALL_ONCE", "IF", "WHILE", "CALL"}
+    | {"DENSIFY", "FILL", "MATRIX_DIAG", "MATRIX_SET_DIAG", "ONE_HOT", "SPARSE_TO_DENSE", "UNIQUE", "WHERE"}
 )
 
 

@@ -57,6 +57,7 @@ class Case:
     """options: the schema's own names in snake_case, enums by name. tolerance: of the range, or LSB when quantized.
 
     expected: what TensorFlow 2.21's interpreter gives, where the board's runtime is older and crashes.
+    intermediates: the scales of what the operator computes inside.
     """
 
     op: str
@@ -68,6 +69,7 @@ class Case:
     tolerance: float | None = None
     limitation: Limitation | None = None
     expected: Sequence[NDArray[Any]] = ()
+    intermediates: Sequence[Out] = ()
 
     def __str__(self) -> str:
         return f"{self.op}-{self.name}" if self.name else self.op
@@ -107,7 +109,9 @@ class Case:
                 build.Tensor(shape, out.dtype, None, f"out{k}", out.scale, out.zero_point, shape_signature=signature)
             )
         outputs = list(range(first, len(tensors)))
-        op = build.Op(self.op, indices, outputs, self.schema_options(), self.version)
+        inner = [len(tensors) + k for k in range(len(self.intermediates))]
+        tensors += [build.Tensor((0,), o.dtype, None, "", o.scale, o.zero_point) for o in self.intermediates]
+        op = build.Op(self.op, indices, outputs, self.schema_options(), self.version, inner)
         return build.build_model(build.Subgraph(tensors, [op], fed, outputs))
 
     def feeds(self) -> dict[int, NDArray[Any]]:

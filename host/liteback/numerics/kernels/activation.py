@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...emit.table import FUNCTIONS, Sigmoid, function_lines
 from ..affine import round_half_away
 from ..fixed_point import DOUBLE, SINGLE, Multiplier, multiply, quantize_multiplier
+from ..gemmlowp import logistic_table, tanh_table
 from ..operator import Operator, exact
 from .common import Codes, centred, lookup, requantize, saturate, to_codes
 
@@ -59,6 +60,19 @@ def _in_float32(name: str) -> Function:
 exact("EXP")(_by_table("EXP", np.exp))
 
 
+@exact("ELU")
+def elu(op: Operator, x: Codes) -> Any:
+    """x where x >= 0, else exp(x) - 1; by a table.
+
+    Source: EluPrepare (tensorflow/lite/kernels/activations.cc, v2.14.0).
+    """
+
+    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x < 0, np.exp(x).astype(np.float32) - np.float32(1), x)
+
+    return lookup(op, x, code_table(op, function))
+
+
 @exact("LOG")
 def log(op: Operator, x: Codes) -> Any:
     """By a table; what is not above 0 becomes the lowest code.
@@ -81,18 +95,23 @@ def gelu(op: Operator, x: Codes) -> Any:
     return _by_table(name, _in_float32(name))(op, x)
 
 
-@exact("LOGISTIC", "TANH")
+POINTS, FIXED_POINT = "points", "fixed-point"  # how int16 codes are computed whose scale is a power of two
+
+
+@exact("LOGISTIC", "TANH", int16=(POINTS, FIXED_POINT))
 def sigmoid(op: Operator, x: Codes) -> Any:
-    """8 bits: by a table of all codes. int16: by a table of 256 points.
+    """8 bits: by a table of all codes. int16: by a table of 256 points, or in fixed point.
 
     Source: PopulateLookupTable (tensorflow/lite/kernels/activations.cc), Logistic and Tanh
-    (internal/reference/integer_ops/logistic.h, tanh.h) (v2.14.0).
+    (internal/reference/integer_ops/logistic.h, tanh.h; internal/optimized/optimized_ops.h) (v2.14.0).
     """
     source = op.input(0)
     if source.dtype != "int16":
         return lookup(op, x, code_table(op, np.tanh if op.op == "TANH" else _logistic))
-    if float(np.log2(source.scale)).is_integer():
-        raise NotImplementedError("no exact kernel yet for int16 whose scale is a power of two")
+    doubled = {2.0**-12: 0, 2.0**-11: 1}.get(float(source.scale))  # to 3 integer bits
+    if op.variant == FIXED_POINT and doubled is not None and (op.op == "TANH" or doubled == 0):
+        table = tanh_table(3) if op.op == "TANH" else logistic_table(3)
+        return lookup(op, tf.clip_by_value(tf.cast(x, tf.int32) * (1 << doubled), *source.range), table)
     result, _ = Sigmoid(op.op, float(source.scale))(tf.cast(x, tf.int32))
     return saturate(op, result, *op.out.range)
 

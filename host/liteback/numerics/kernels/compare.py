@@ -22,11 +22,13 @@ COMPARISONS = {
 
 @exact(*COMPARISONS, variants=(DOUBLE, SINGLE))
 def compare(op: Operator, a: Codes, b: Codes) -> Any:
-    """The comparison of the two reals, each in steps of 1/256.
+    """The comparison of the two reals, each in steps of 1/256; of int16, the comparison of the codes.
 
     Source: ComparisonQuantized (tensorflow/lite/kernels/comparisons.cc), BroadcastComparison4DSlowWithScaling
     (internal/reference/comparisons.h) (v2.14.0).
     """
+    if op.input(0).dtype == "int16":
+        return COMPARISONS[op.op](a, b)
     scaled = [
         multiply(centred(codes, operand) * 256, Multiplier.of(float(operand.scale)), op.variant)
         for codes, operand in ((a, op.input(0)), (b, op.input(1)))

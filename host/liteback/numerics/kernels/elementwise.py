@@ -6,8 +6,18 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from ..fixed_point import DOUBLE, ROUNDINGS, SINGLE, Multiplier, multiply
+from ..fixed_point import (
+    DOUBLE,
+    ROUNDINGS,
+    SINGLE,
+    Multiplier,
+    multiply,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+)
+from ..gemmlowp import reciprocal
 from ..operator import Operand, Operator, exact
 from .common import Codes, centred, requantize, to_codes
 
@@ -62,20 +72,24 @@ def _sum_xnnpack(op: Operator, a: Codes, b: Codes, sign: int) -> Any:
 
 def _powers_of_two(op: Operator) -> bool:
     operands = (op.input(0), op.input(1), op.out)
-    return op.out.dtype == "int16" and all(_log2(o) is not None and o.zero_point == 0 for o in operands)
+    return op.out.dtype == "int16" and all(np.frexp(float(o.scale))[0] == 0.5 for o in operands)
 
 
-def _log2(operand: Operand) -> int | None:
-    fraction, exponent = np.frexp(float(operand.scale))
-    return int(exponent) - 1 if fraction == 0.5 else None
+def _log2(operand: Operand) -> int:
+    return int(np.frexp(float(operand.scale))[1]) - 1
 
 
 def _sum_of_powers_of_two(op: Operator, a: Codes, b: Codes, sign: int) -> Any:
-    """One input is shifted to the other's scale, which is the result's.
+    """The input of the finer scale is brought to the result's, which is the other's too.
 
     Source: PrepareInt16SubOpPOT (sub.cc), Add of int16 (reference/add.h) (v2.14.0).
     """
-    raise NotImplementedError("no exact kernel yet for int16 sums whose scales are powers of two")
+    fine = [
+        rounding_divide_by_pot(tf.cast(codes, tf.int32), _log2(op.out) - _log2(operand))
+        for codes, operand in ((a, op.input(0)), (b, op.input(1)))
+    ]
+    total = tf.clip_by_value(fine[0] + sign * fine[1], *op.out.range)
+    return to_codes(op, total)
 
 
 @exact("MUL", variants=ROUNDINGS)
@@ -89,6 +103,34 @@ def mul(op: Operator, a: Codes, b: Codes) -> Any:
     scale = np.float32(left.scale * right.scale)
     by = Multiplier.of(np.float64(np.float32(scale / op.out.scale)), scale / op.out.scale)
     return requantize(op, centred(a, left) * centred(b, right), by)
+
+
+@exact("DIV")
+def div(op: Operator, a: Codes, b: Codes) -> Any:
+    """Codes of a quotient of uint8 codes, by a table of all pairs.
+
+    Source: DivQuantized (tensorflow/lite/kernels/internal/reference/div.h), div.cc (v2.14.0).
+    """
+    table = _quotients(op)
+    return tf.gather(table, tf.cast(a, tf.int32) * 256 + tf.cast(b, tf.int32))
+
+
+def _quotients(op: Operator) -> NDArray[np.uint8]:
+    """(256 * 256,): each code by each. The reciprocal of what is 0 is not defined; it is taken as 1 here."""
+    left, right = op.input(0), op.input(1)
+    above, below = np.meshgrid(np.arange(256) - left.zero_point, np.arange(256) - right.zero_point, indexing="ij")
+    above, below = np.where(below < 0, -above, above), np.maximum(np.abs(below), 1)
+    bits = np.frexp(below)[1].astype(np.int64)  # below = (1 + x) * 2**(bits - 1)
+    inverse = reciprocal((below << (32 - bits)) - (1 << 31))
+    headroom = 31 - np.frexp(np.abs(above) - (above < 0))[1].astype(np.int64)
+    quotient = ((above << headroom) * inverse + (1 << 30)) >> 31
+    m, shift = quantize_multiplier(float(left.scale / (right.scale * op.out.scale)))
+    scaled = (quotient * m + (1 << 30)) >> 31
+    down = headroom + bits - 1 - shift
+    mask = np.where(down > 31, -1, (1 << np.minimum(down, 31)) - 1)
+    up = (scaled & mask) > (mask >> 1) + (scaled < 0)  # rounded away from zero
+    codes = (scaled >> (down & 31)) + up + op.out.zero_point  # of a shift beyond a word the processors take 5 bits
+    return np.clip(codes, *op.clamp).astype(np.uint8).ravel()
 
 
 @exact("SQUARED_DIFFERENCE", variants=(DOUBLE, SINGLE))

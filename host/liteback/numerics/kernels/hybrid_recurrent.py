@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import eigen
-from .common import product32, quotient32, sum32
+from .common import product32, quotient32, sum32, sum_in_order
 from .hybrid import quantize_rows
 from .sequence import Held
 
@@ -123,14 +123,6 @@ def normalized(x: Any) -> Any:
     variance = quotient32(sum_in_order(product32(difference, difference)), count)
     deviation = tf.cast(tf.sqrt(tf.cast(variance + np.float32(1e-8), tf.float64)), tf.float32)
     return product32(difference, quotient32(np.float32(1), deviation))
-
-
-def sum_in_order(x: Any) -> Any:
-    """The float32 sum over the last axis, from 0 on, each addition rounded before the next."""
-    total = tf.zeros_like(x[..., :1])
-    for k in range(x.shape[-1]):
-        total = sum32(total, x[..., k : k + 1])
-    return total
 
 
 def _clipped(x: Any, bound: float) -> Any:

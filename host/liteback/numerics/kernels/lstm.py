@@ -1,4 +1,4 @@
-"""The integer LSTM: 8-bit inputs and weights, 16-bit gates and cell."""
+"""Integer LSTMs: 8-bit inputs and weights, 16-bit gates and cell."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Cell:
     def _product(self, name: str, x: Any, data: Operand, to: np.float32, bias: str | None = None) -> Any:
         """(w (x - z) + b) s_w s_x / to."""
         w = self.weights[name]
-        acc = accumulate(lambda x, w: tf.matmul(x, w, transpose_b=True), x, w.values, data, w.operand, taps=(1,))
+        acc = accumulate(_row_products, x, w.values, data, w.operand, taps=(1,))
         acc = tf.cast(acc, tf.int64)
         if bias is not None and bias in self.weights:
             acc = acc + self.weights[bias].values.astype(np.int64)
@@ -124,6 +124,38 @@ class _Cell:
 
     def _halved(self, x: Any, bits: int) -> Any:
         return rounding_divide_by_pot(x, bits)
+
+
+def basic_lstm(op: Operator, x: Codes, h: Codes, w: Codes, b: Codes, c: Codes) -> list[Any]:
+    """One step of uint8: x (N,I), h (N,O), w (4 O,I+O), b (4 O,), c (N,O) int16 -> h, c, [x, h], the sums at the gates.
+
+    Source: LstmCell (tensorflow/lite/kernels/internal/reference/reference_ops.h), lstm.cc (v2.14.0).
+    """
+    joined = tf.concat([x, h], -1)
+    acc = accumulate(_row_products, joined, w, op.input(0), op.input(2), taps=(1,))
+    acc = tf.cast(acc, tf.int64) + tf.cast(b, tf.int64)
+    sums = _to_int16(multiply(acc, Multiplier.of(float(4096 * op.input(3).scale)), op.variant))
+    i, g, f, o = tf.split(sums, 4, -1)
+    sigmoid, tanh = logistic_table(GATE_BITS), tanh_table(GATE_BITS)
+    new = rounding_divide_by_pot(_times(_looked_up(sigmoid, i), _looked_up(tanh, g)), BASIC_BITS)
+    after = _to_int16(new + _times(_looked_up(sigmoid, f), tf.cast(c, tf.int64)))
+    result = _times(_looked_up(sigmoid, o), _looked_up(tanh, _to_int16(2 * after)))
+    y = 128 + _to_int8(rounding_divide_by_pot(result, 8))
+    after = tf.cast(after, tf.int16)
+    y = tf.cast(y, tf.uint8)
+    return [y, after, joined, tf.cast(sums, tf.int16), y, after]
+
+
+BASIC_BITS = 4  # integer bits of the cell's state
+
+
+def _row_products(x: Any, w: Any) -> Any:
+    return tf.matmul(x, w, transpose_b=True)
+
+
+def _times(a: Any, b: Any) -> Any:
+    """A product of 16-bit numbers, halves up."""
+    return tf.bitwise.right_shift(a * b + (1 << 14), tf.constant(15, tf.int64))
 
 
 def _looked_up(table: NDArray[np.int16], x: Any) -> Any:

@@ -21,7 +21,7 @@ from .common import (
     round_half_away,
     sum32,
 )
-from .hybrid import ONE_SCALE, ORDERS, activated, hybrid_result, quantize_rows
+from .hybrid import ONE_SCALE, ORDERS, SCALES_FIRST, activated, hybrid_result, quantize_rows
 from .neon import NEON, batch_product_rounding, product_rounding
 
 FOUR_BIT_ZERO = 7
@@ -98,7 +98,7 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     return activated(op, y)
 
 
-@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS)
+@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SCALES_FIRST,))
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
 
@@ -110,6 +110,11 @@ def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     def product(x: Any, y: Any) -> Any:
         return tf.matmul(x, y, transpose_a=adj_x, transpose_b=adj_y)
 
+    if data.dtype == "float32":  # EvalHybrid (batch_matmul.cc): each row of x at a scale of its own
+        asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
+        codes, scale, zero = quantize_rows(x, asymmetric, [-2 if adj_x else -1])
+        acc = product(tf.cast(codes - zero, tf.float64), tf.cast(y, tf.float64))
+        return hybrid_result(op, acc, tf.linalg.matrix_transpose(scale) if adj_x else scale, weights, None)
     acc = accumulate(product, x, y, data, weights, taps=(-1 if adj_y else -2,))
     by = product_multiplier(op, data, weights, per_channel=False)
     rounding = batch_product_rounding(op) if op.variant == NEON else op.variant

@@ -79,10 +79,9 @@ def dequantize(op: Operator, x: Codes) -> Any:
     Source: Dequantize (tensorflow/lite/kernels/internal/reference/dequantize.h, v2.14.0).
     """
     source = op.input(0)
-    if source.per_channel:
-        raise NotImplementedError("no exact kernel for codes of one scale for each channel")
-    plain = tf.cast(centred(x, source), tf.float32) * source.scale
-    if op.variant == PLAIN or source.dtype == "int16":
+    scale, zero_point = source.along(len(x.shape))
+    plain = tf.cast(tf.cast(x, tf.int32) - zero_point.astype(np.int32), tf.float32) * scale
+    if op.variant == PLAIN or source.per_channel or source.dtype == "int16":
         return plain
     bias = np.float32(-source.zero_point) * source.scale
     moved = fused32(x, source.scale, bias) if op.variant == NEON else product32(x, source.scale) + bias
@@ -113,3 +112,15 @@ def _real(source: Operand, codes: Codes) -> Any:
     return (
         tf.cast(centred(codes, source), tf.float32) * source.scale if source.quantized else tf.convert_to_tensor(codes)
     )
+
+
+@exact("EMBEDDING_LOOKUP")
+def embedding_lookup(op: Operator, ids: Codes, table: Codes) -> Any:
+    """Rows of the table (rows, ...): scale * code; the codes themselves, where the result has their type.
+
+    Source: EvalHybrid, EvalSimple (tensorflow/lite/kernels/embedding_lookup.cc, v2.14.0).
+    """
+    rows = tf.gather(table, ids)
+    if op.out.dtype == op.input(1).dtype:
+        return rows
+    return tf.cast(tf.bitcast(rows, tf.int8), tf.float32) * op.input(1).scale  # uint8 codes too, as int8

@@ -10,13 +10,12 @@ import tensorflow as tf
 from ...emit.recurrent import AUXILIARY, LSTM_WEIGHTS, NORMS
 from ..fixed_point import DOUBLE, HALF_UP, Multiplier, multiply
 from ..operator import Operator, exact
-from .common import Codes, accumulate, product32, saturate, sum32
-from .hybrid_recurrent import FUNCTIONS, HybridLstm, HybridRnn, add_product, sum_in_order
-from .lstm import integer_lstm
+from .common import Codes, accumulate, product32, saturate, sum32, sum_in_order
+from .hybrid_recurrent import FUNCTIONS, HybridLstm, HybridRnn, add_product
+from .lstm import basic_lstm, integer_lstm
 from .sequence import Held, batch_of, held, initial, run
 
 PLAIN = "plain"
-OVERRUN = "overrun"  # rows of a batch whose results are joined have their states in steps of what is joined
 COUNT = len(LSTM_WEIGHTS)
 RNN_WEIGHTS = ("input", "recurrent", "bias")
 
@@ -28,7 +27,7 @@ def lstm(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     Source: tensorflow/lite/kernels/unidirectional_sequence_lstm.cc, lstm.cc (v2.14.0).
     """
     if op.options.get("kernel_type") == "BASIC":
-        raise NotImplementedError("no exact kernel for the basic LSTM")
+        return basic_lstm(op, x, *rest)
     if op.input(0).dtype != "float32":
         return integer_lstm(op, x, rest)
     weights = {**held(op, LSTM_WEIGHTS, rest), **held(op, NORMS, rest[COUNT + 2 :], COUNT + 3)}
@@ -53,15 +52,13 @@ def _run_lstm(
     return list(run(cell.step, inputs, start, time_major, backwards))
 
 
-@exact("BIDIRECTIONAL_SEQUENCE_LSTM", variants=(), float32=(OVERRUN, PLAIN))
+@exact("BIDIRECTIONAL_SEQUENCE_LSTM", variants=(), float32=(PLAIN,))
 def bidirectional_lstm(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     """Forward and backward results, side by side or as two, and the states.
 
     Source: tensorflow/lite/kernels/bidirectional_sequence_lstm.cc (v2.14.0).
     """
     one_by_one = not op.options["time_major"]
-    if op.variant == OVERRUN and one_by_one and op.options["merge_outputs"] and op.input(0).shape[0] > 1:
-        raise NotImplementedError("this kernel set reads beyond the state of a batch whose results are joined")
     aux = rest[38] if len(rest) > 38 else None
     runs = []
     for start, h_at, aux_at in ((0, 34, 39), (COUNT, 36, 43)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..operator import Operator, exact
-from .common import Codes, fused32, product32
+from .common import Codes, fused32, product32, sum32
 from .neon import NEON
 
 REFERENCE, OPTIMISED, XNNPACK = "reference", "optimised", "xnnpack"
@@ -119,7 +120,7 @@ def _mix_neon_reference(corner: Mapping[str, Any], down: Any, right: Any) -> Any
 
 
 def _float_sum(parts: list[Any]) -> Any:
-    return tf.cast(parts[0] + parts[1] + parts[2] + parts[3] + np.float32(0.5), tf.int32)
+    return tf.cast(reduce(sum32, [*parts, np.float32(0.5)]), tf.int32)
 
 
 def _xnnpack_places(extent: int, size: int, corners: bool, half: bool) -> Places:

@@ -10,7 +10,9 @@ import tensorflow as tf
 from ...emit.table import TableSoftmax
 from ..fixed_point import DOUBLE, Multiplier, multiply
 from ..operator import Operator, exact
-from .common import Codes, product32, to_codes
+from .common import Codes, product32, quotient32, sum32, sum_in_order, to_codes
+
+OPTIMISED = "optimised"
 
 
 @exact("SOFTMAX")
@@ -23,12 +25,10 @@ def softmax(op: Operator, x: Codes) -> Any:
     source = op.input(0)
     if source.dtype == "int16":
         return _softmax_int16(op, x)
-    step = -source.scale * np.float32(op.options["beta"])
-    exponents = (step * np.arange(256, dtype=np.float32)).astype(np.float64)
-    table = np.exp(exponents).astype(np.float32)  # of max - x
+    table = _exp_table(source.scale * np.float32(op.options["beta"]))
     codes = tf.cast(x, tf.int32)
     values = tf.gather(table, tf.reduce_max(codes, -1, keepdims=True) - codes)
-    total = _sum_in_order(values)
+    total = sum_in_order(values)
     scaled = product32(values, np.float32(1) / (total * op.out.scale)) + np.float32(0.5)
     return to_codes(op, tf.cast(scaled, tf.int32))
 
@@ -45,12 +45,21 @@ def _softmax_int16(op: Operator, x: Codes) -> Any:
     return tf.cast(TableSoftmax(scale, beta).shares(steps), op.out.dtype)
 
 
-def _sum_in_order(values: Any) -> Any:
-    """The float32 sum over the last axis as a loop makes it: each addition is rounded before the next."""
-    if values.shape[-1] is None:
-        return tf.cumsum(values, -1)[..., -1:]
-    parts = tf.unstack(values, axis=-1)
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total[..., None]
+@exact("LOG_SOFTMAX", variants=(OPTIMISED,))
+def log_softmax(op: Operator, x: Codes) -> Any:
+    """x - log(sum(exp(x))), in float32 from a table of exp.
+
+    Source: LogSoftmax (tensorflow/lite/kernels/internal/optimized/optimized_ops.h, v2.14.0).
+    """
+    source, codes = op.input(0), tf.cast(x, tf.int32)
+    largest = tf.reduce_max(codes, -1, keepdims=True)
+    total = sum_in_order(tf.gather(_exp_table(source.scale), largest - codes))
+    log = tf.cast(tf.math.log(tf.cast(total, tf.float64)), tf.float32)
+    moved = quotient32(sum32(product32(largest, source.scale), log), op.out.scale)
+    steps = tf.round(sum32(product32(codes, source.scale / op.out.scale), -moved))
+    return to_codes(op, tf.cast(steps, tf.int32))
+
+
+def _exp_table(step: np.float32) -> Any:
+    """exp(-step k) for k of [0, 255], in float32."""
+    return np.exp((-step * np.arange(256, dtype=np.float32)).astype(np.float64)).astype(np.float32)
