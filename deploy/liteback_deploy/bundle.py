@@ -35,10 +35,11 @@ from liteback_deploy.errors import BadRequest, Unsuitable
 from liteback_deploy.matrix import Selection
 
 _SOURCES = ("liteback_agent", "liteback_proto")
-_LAYOUT = 1  # raised when the folders inside a bundle change
+_LAYOUT = 2  # raised when the folders inside a bundle change
 _PIP_SECONDS = 900.0
-# What a board never reads: headers, stubs, tests, the command-line tools of packages.
-_LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests?|include|bin)/|\.(pyi|pxd|h|hpp|a|c|pyc)$")
+# What a board never reads: headers, stubs, tests, the command-line tools of packages, and RECORD, which has the sums of
+# those tools with the path of this workstation's Python in them.
+_LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests?|include|bin)/|\.(pyi|pxd|h|hpp|a|c|pyc)$|\.dist-info/RECORD$")
 
 
 @dataclass(frozen=True)

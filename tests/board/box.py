@@ -47,6 +47,7 @@ from board.host import Place
 
 Self = TypeVar("Self", bound="Box")
 
+RELOAD_SECONDS = 30.0
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 ROOT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 
@@ -170,12 +171,21 @@ class Box(abc.ABC):
 
     @contextlib.contextmanager
     def _other_host_key(self) -> Iterator[None]:
-        key, reload = HOST_KEY, "pkill -HUP -o -x sshd"
-        self.run(f"mv {key} {key}.true; ssh-keygen -q -t ed25519 -N '' -f {key}; {reload}")
+        self._reload_sshd(f"mv {HOST_KEY} {HOST_KEY}.true; ssh-keygen -q -t ed25519 -N '' -f {HOST_KEY}")
         try:
             yield
         finally:
-            self.run(f"mv {key}.true {key}; {reload}")
+            self._reload_sshd(f"mv {HOST_KEY}.true {HOST_KEY}")
+
+    def _reload_sshd(self, change: str) -> None:
+        """Change its host key, and wait until it answers with the new one."""
+        key = self.run(f"{change}; pkill -HUP -o -x sshd; ssh-keygen -y -f {HOST_KEY}").stdout.split()[1]
+        scan = ["ssh-keyscan", "-t", "ed25519", "-p", str(self.endpoint.port), self.endpoint.host]
+        deadline = time.monotonic() + RELOAD_SECONDS
+        while key not in subprocess.run(scan, capture_output=True, text=True, check=False).stdout:
+            if time.monotonic() > deadline:
+                raise BoxFailed(f"sshd does not answer with its new key after {RELOAD_SECONDS} s")
+            time.sleep(0.1)
 
     @abc.abstractmethod
     def _start(self) -> None:
