@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import tables
+from .group import boards_of, on_each
 from .shared import (
     Delegate,
     Gates,
@@ -19,6 +20,7 @@ from .shared import (
     Memory,
     ModelFile,
     Random,
+    Report,
     Runtime,
     Samples,
     Seed,
@@ -27,7 +29,6 @@ from .shared import (
     Threads,
     check_gates,
     emit_json,
-    err,
     inputs_for,
     out,
     progress,
@@ -35,11 +36,18 @@ from .shared import (
     run_options,
 )
 
+if TYPE_CHECKING:
+    from ..doctor import Check
+    from ..prove import Proof
+
 
 def doctor(target: Target = "local", json: Json = False) -> None:
     """Check workstation and board, and say how to mend what is wrong."""
     from ..doctor import diagnose
 
+    if names := boards_of(target):
+        on_each(names, lambda name, bar: sound(name, diagnose(name)), json)
+        return
     checks = diagnose(target)
     if json:
         emit_json({"target": target, "checks": [c.to_json() for c in checks], "ok": all(c.ok for c in checks)})
@@ -48,6 +56,18 @@ def doctor(target: Target = "local", json: Json = False) -> None:
     failed = next((c for c in checks if not c.ok), None)
     if failed is not None:
         raise typer.Exit(failed.exit_code)
+
+
+def sound(target: str, checks: list[Check]) -> dict[str, Any]:
+    """The document of a board that passes every check. Raises: BoardError, with those that it does not pass."""
+    from ..errors import BoardError
+
+    failed = [c for c in checks if not c.ok]
+    if failed:
+        error = BoardError("; ".join(f"{c.name}: {c.detail}" for c in failed))
+        error.exit_code = failed[0].exit_code
+        raise error
+    return {"target": target, "checks": [c.to_json() for c in checks], "ok": True}
 
 
 def capture(
@@ -72,28 +92,42 @@ def capture(
     json: Json = False,
 ) -> None:
     """Record what the board computes: every layer's output, on every sample, with a certificate."""
-    from ..errors import NoCertificate
     from ..files import read_model
     from ..lift import lift
     from ..session.board import connect
     from ..session.capture import capture as run
 
-    options = run_options(target, runtime, kernels, delegate, threads, memory)
     data = read_model(model)
     lifted = lift(data)
     samples_of = inputs_for(lifted, inputs, random, seed, samples, input_range)
-    with connect(target) as board, progress() as bar:
-        recording = run(board, lifted, data, samples_of, output, options, select or (), budget, bar)
-    document = capture_document(recording)
+
+    def on(name: str, folder: Path, bar: Report) -> dict[str, Any]:
+        options = run_options(name, runtime, kernels, delegate, threads, memory)
+        with connect(name) as board:
+            return capture_document(run(board, lifted, data, samples_of, folder, options, select or (), budget, bar))
+
+    if names := boards_of(target):
+        on_each(names, lambda name, bar: certified(on(name, output / name, bar)), json)
+        return
+    with progress() as bar:
+        document = on(target, output, bar)
     if json:
         emit_json(document)
     else:
         tables.recording(out, document)
+    certified(document)
+
+
+def certified(document: dict[str, Any]) -> dict[str, Any]:
+    """The document of a capture that counts. Raises: NoCertificate."""
+    from ..errors import NoCertificate
+
     if not document["certificate"]["good"]:
         raise NoCertificate(
-            f"The taps changed what they measure (see {output / 'manifest.json'}): no number of this recording counts. "
-            "Try --kernels builtin, or tap fewer tensors with --select."
+            f"The taps changed what they measure (see {document['recording']}/manifest.json): no number of this "
+            "recording counts. Try --kernels builtin, or tap fewer tensors with --select."
         )
+    return document
 
 
 def capture_document(recording: Any) -> dict[str, Any]:
@@ -133,27 +167,45 @@ def prove(
     json: Json = False,
 ) -> None:
     """Run an old file and a new one on the board: outputs, layers, latency, size, with gates."""
-    from ..errors import GateFailed, NoCertificate
     from ..files import read_model
     from ..lift import lift
     from ..prove import prove as run
     from ..session.board import connect
 
-    options = run_options(target, runtime, kernels, delegate, threads, memory)
     files = {f"{old.name} (old)": read_model(old), f"{new.name} (new)": read_model(new)}
     samples_of = inputs_for(lift(next(iter(files.values()))), inputs, random, seed, samples, input_range)
+
+    def on(name: str, folder: Path, bar: Report) -> Proof:
+        options = run_options(name, runtime, kernels, delegate, threads, memory)
+        with connect(name) as board:
+            return run(board, files, samples_of, folder, options, progress=bar)
+
+    def judged(proof: Proof) -> dict[str, Any]:
+        failures = check_gates(gate, proof.comparison)
+        raise_unproven(proof, failures)
+        return {**proof.to_json(), "gates": failures, "passed": proof.passed}
+
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liteback-prove-")))
-        board, bar = stack.enter_context(connect(target)), stack.enter_context(progress())
-        proof = run(board, files, samples_of, folder, options, progress=bar)
+        if names := boards_of(target):
+            on_each(names, lambda name, bar: judged(on(name, folder / name, bar)), json)
+            return
+        proof = on(target, folder, stack.enter_context(progress()))
     failures = check_gates(gate, proof.comparison)
     if json:
         emit_json({**proof.to_json(), "gates": failures, "passed": proof.passed and not failures})
     else:
         tables.proof(out, proof)
+    raise_unproven(proof, failures)
+
+
+def raise_unproven(proof: Proof, failures: list[str]) -> None:
+    """Raises: NoCertificate, GateFailed, unless the proof is one."""
+    from ..errors import GateFailed, NoCertificate
+
     if not proof.certified:
         raise NoCertificate("The taps changed what they measure: no number of this proof counts.")
     if proof.interface:
-        err.print("[yellow]The interface changed:[/]", *proof.interface, sep="\n  - ", highlight=False)
-        raise GateFailed("The new file does not take and give what the old one did.")
+        changes = "".join(f"\n  - {change}" for change in proof.interface)
+        raise GateFailed(f"The new file does not take and give what the old one did:{changes}")
     raise_gates(failures)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
 from . import tables
 from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorflow, out, progress, raise_gates
 
@@ -79,8 +81,14 @@ def reconstruct(
 
 
 def compare(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file, a SavedModel, or the .tflite itself.")],
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="A folder that `capture` wrote.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A .keras file, a SavedModel, the .tflite itself, or a recording."),
+    ],
+    recordings: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RECORDING", help="A folder that `capture` wrote.", show_default=False),
+    ] = None,
     numerics: Annotated[str | None, typer.Option(help="For a .tflite: float, fakequant or exact.")] = None,
     profile: Profile = None,
     gate: Gates = None,
@@ -88,7 +96,19 @@ def compare(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     json: Json = False,
 ) -> None:
-    """Compare a model with what the board computed, layer by layer, cumulative and isolated."""
+    """Compare a model with what the board computed, layer by layer, cumulative and isolated.
+
+    With recordings alone, or a folder of them: which boards have the same bits, and the first tensor where two part.
+    """
+    from ..comparison.agreement import recordings_in
+
+    others = recordings or []
+    if boards := recordings_in(model):
+        _agreement([*boards, *(r for other in others for r in recordings_in(other))], json)
+        return
+    if len(others) != 1:
+        raise UsageError(f"A model is compared with one recording. Received: {len(others)}.")
+    (recording,) = others
     load_tensorflow()
     from ..api import compare as run
     from ..files import write_atomic
@@ -155,6 +175,17 @@ def calibrate(
     raise_gates(failures)
 
 
+def _agreement(recordings: Sequence[Path], json: bool) -> None:
+    """Boards beside each other."""
+    from ..comparison.agreement import agreement
+
+    found = agreement(recordings)
+    if json:
+        emit_json(found.to_json())
+    else:
+        tables.agreement(out, found)
+
+
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL.keras", help="A reconstruction, trained further or not.")],
     like: Annotated[Path, typer.Option(metavar="OLD.tflite", help="The file it was reconstructed from.")],
@@ -163,8 +194,6 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a model's weights back into the .tflite file it came from."""
-    from ..errors import UsageError
-
     if method != "patch":
         raise UsageError(f"--method is patch. Received: {method!r}.")
     load_tensorflow()

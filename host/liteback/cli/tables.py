@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from liteback_deploy.facts import Facts
 
     from ..calibration.calibrate import Calibration
+    from ..comparison.agreement import Agreement
     from ..comparison.result import Comparison, Row
     from ..deployment import Deployed
     from ..doctor import Check
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..ir import Tensor
     from ..prove import Proof
     from ..roundtrip import Trip
+    from .group import Outcome
 
 SHOWN = 12  # rows of a comparison; --json and the report have them all
 
@@ -283,6 +285,33 @@ def _found(result: Deployed) -> list[tuple[str, str]]:
         ("installed", f"{', '.join(f.versions) or 'nothing'}; current: {f.current or 'none'}"),
         ("bundle", f"{plan.bundle.id}, {plan.bundle.size:,} bytes: {', '.join(plan.bundle.pins)}"),
     ]
+
+
+def outcomes(console: Console, found: Sequence[Outcome]) -> None:
+    """A line for each board of a group."""
+    rows = table("", "board", "came to")
+    for outcome in found:
+        where = outcome.document.get("recording") or outcome.document.get("report") or "good"
+        rows.add_row(verdict(outcome.error is None), outcome.board, str(outcome.error or where))
+    console.print(rows)
+
+
+def agreement(console: Console, found: Agreement) -> None:
+    """The matrix of bit-equality, and for each pair where it parts."""
+    pairs = {frozenset((pair.a, pair.b)): pair for pair in found.pairs}
+    rows = table("tensors with equal bits", *(f">{name}" for name in found.boards))
+    for a in found.boards:
+        cells = (pairs.get(frozenset((a, b))) if a != b else None for b in found.boards)
+        rows.add_row(a, *("" if pair is None else f"{pair.equal} of {pair.tensors}" for pair in cells))
+    console.print(rows)
+    for pair in found.pairs:
+        parting = f"first differ in {pair.first}: {pair.differing:,} of {pair.elements:,} elements"
+        same = "the same bits everywhere"
+        console.print(
+            f"{verdict(pair.first is None)} {pair.a} and {pair.b}: {same if pair.first is None else parting}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def agent_status(console: Console, document: dict[str, Any]) -> None:

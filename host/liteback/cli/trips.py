@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import tables
+from .group import boards_of, on_each
 from .shared import (
     Delegate,
     Gates,
@@ -17,6 +18,7 @@ from .shared import (
     Memory,
     ModelFile,
     Random,
+    Report,
     Runtime,
     Samples,
     Seed,
@@ -32,6 +34,9 @@ from .shared import (
     raise_gates,
     run_options,
 )
+
+if TYPE_CHECKING:
+    from ..roundtrip import Trip
 
 
 def roundtrip(
@@ -55,7 +60,6 @@ def roundtrip(
     from ..files import read_model
     from ..lift import lift
 
-    options = run_options(target, runtime, kernels, delegate, threads, memory)
     data = read_model(model)
     samples_of = inputs_for(lift(data), inputs, random, seed, samples, input_range)
     load_tensorflow()
@@ -63,8 +67,21 @@ def roundtrip(
     from ..roundtrip import to_json
     from ..session.board import connect
 
-    with connect(target) as board, progress() as bar:
-        trip = run(board, model.name, data, samples_of, output, options, bar)
+    def on(name: str, folder: Path, bar: Report) -> Trip:
+        options = run_options(name, runtime, kernels, delegate, threads, memory)
+        with connect(name) as board:
+            return run(board, model.name, data, samples_of, folder, options, bar)
+
+    def judged(trip: Trip) -> dict[str, Any]:
+        raise_gates(check_gates(gate, trip.primary))
+        return to_json(trip)
+
+    if names := boards_of(target):
+        # One after the other: Keras builds its models in one thread.
+        on_each(names, lambda name, bar: judged(on(name, output / name, bar)), json, at_once=1)
+        return
+    with progress() as bar:
+        trip = on(target, output, bar)
     failures = check_gates(gate, trip.primary)
     if json:
         emit_json({**to_json(trip), "gates": failures})

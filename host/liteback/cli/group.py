@@ -1,0 +1,88 @@
+"""One command on several boards at once: `--target @group`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from ..errors import LitebackError
+from . import tables
+from .shared import Report, emit_json, err, out
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a board's session came to: its document, or the error."""
+
+    board: str
+    document: dict[str, Any]
+    error: LitebackError | None
+
+    @property
+    def exit_code(self) -> int:
+        return self.error.exit_code if self.error is not None else 0
+
+    def to_json(self) -> dict[str, Any]:
+        failure = {"error": str(self.error), "kind": type(self.error).__name__} if self.error is not None else {}
+        return {"board": self.board, "exit_code": self.exit_code, **self.document, **failure}
+
+
+def boards_of(target: str) -> list[str]:
+    """The names of the boards of `@group`; empty for a target that is one board.
+
+    Raises:
+        UsageError: there is no such group.
+    """
+    if not target.startswith("@"):
+        return []
+    from liteback_deploy import boards
+
+    from ..session.remote import deploy_errors
+
+    with deploy_errors():
+        return [board.name for board in boards.read().find(target)]
+
+
+def on_each(names: Sequence[str], run: Callable[[str, Report], dict[str, Any]], json: bool, at_once: int = 8) -> None:
+    """Run on every board, and say what each came to; one that fails does not stop the others.
+
+    run: (board, progress) -> the board's document. at_once: 1 for what does not run beside itself.
+
+    Raises:
+        typer.Exit: with the code of the first board, in the group's order, that failed.
+    """
+    with _bars(names) as bars, ThreadPoolExecutor(min(at_once, len(names))) as pool:
+        outcomes = list(pool.map(lambda name: _outcome(name, run, bars[name]), names))
+    failed = next((outcome for outcome in outcomes if outcome.error is not None), None)
+    if json:
+        emit_json({"boards": [outcome.to_json() for outcome in outcomes], "ok": failed is None})
+    else:
+        tables.outcomes(out, outcomes)
+    if failed is not None:
+        raise typer.Exit(failed.exit_code)
+
+
+def _outcome(name: str, run: Callable[[str, Report], dict[str, Any]], bar: Report) -> Outcome:
+    try:
+        return Outcome(name, run(name, bar), None)
+    except LitebackError as error:
+        return Outcome(name, {}, error)
+
+
+@contextmanager
+def _bars(names: Sequence[str]) -> Iterator[dict[str, Report]]:
+    """A bar for each board on the terminal."""
+    columns = (TextColumn("{task.fields[board]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+
+        def report(name: str) -> Report:
+            task = bars.add_task("", total=None, board=name)
+            return lambda done, total, text: bars.update(task, completed=done, total=total, description=text)
+
+        yield {name: report(name) for name in names}

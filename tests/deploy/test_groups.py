@@ -1,0 +1,50 @@
+"""`--target @group`: a session on several boards at once; one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import small_models
+from board.namespaces import NamespaceBox
+from deploy.cli import Cli
+
+pytestmark = pytest.mark.board
+
+
+def test_a_group_of_boards(new_box: Callable[..., NamespaceBox], cli: Cli, tmp_path: Path) -> None:
+    one, other = new_box(), new_box()
+    cli.knows(one=one, other=other)
+    for name in ("one", "other"):
+        cli.document("deploy", name)
+    model, lab = tmp_path / "chain.tflite", tmp_path / "lab"
+    model.write_bytes(small_models.chain(4))
+    capture = ("capture", model, "--random", 3, "--target", "@lab", "-o", lab)
+
+    both = cli.document(*capture)
+    assert both["ok"]
+    assert [board["board"] for board in both["boards"]] == ["one", "other"]
+    assert all(board["certificate"]["good"] for board in both["boards"])
+
+    found = cli.document("compare", lab)
+    assert found["bit_equal"]
+    assert found["pairs"][0]["boards"] == ["one", "other"]
+    shown = cli("compare", lab / "one", lab / "other")
+    assert "the same bits everywhere" in shown.stdout
+
+    assert cli.document("doctor", "--target", "@lab")["ok"]
+    proof = cli.document("prove", model, model, "--random", 2, "--target", "@lab", "-o", tmp_path / "proof")
+    assert all(board["passed"] for board in proof["boards"])
+
+    # A board fails: the others go on, its error and its exit code are told.
+    other.run("systemctl stop ssh")
+    again = cli(*capture[:-1], tmp_path / "later", "--json")
+    assert again.returncode == 3, again.stderr
+    good, bad = json.loads(again.stdout)["boards"]
+    assert good["certificate"]["good"]
+    assert (bad["board"], bad["exit_code"]) == ("other", 3)
+    assert other.endpoint.host in bad["error"]
+    assert cli("deploy", "@lab").returncode == 2
