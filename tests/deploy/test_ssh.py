@@ -314,7 +314,7 @@ class Echo(socketserver.BaseRequestHandler):
 def echo(server: Sshd) -> Iterator[None]:
     state = server.home / ".local/share/liteback/state"
     state.mkdir(parents=True)
-    (state.parent / "agent").mkdir()
+    (state.parent / "agent" / "version").mkdir(parents=True)
     (state.parent / "agent" / "current").symlink_to("version")
     (state / "token").write_text("a-token")
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as listener:
