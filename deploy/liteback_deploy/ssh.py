@@ -120,7 +120,7 @@ class Connection:
             if error.code == 1:
                 raise ForwardingRefused(
                     f"sshd on {self.endpoint} must allow TCP forwarding; it refuses. Set `AllowTcpForwarding local` in "
-                    "its /etc/ssh/sshd_config and reload it, or use `deploy --direct`."
+                    "its /etc/ssh/sshd_config and reload it."
                 ) from error
             raise NothingListens(f"Nothing listens at 127.0.0.1:{port} on {self.endpoint} ({error.text}).") from error
         except (paramiko.SSHException, EOFError, OSError) as error:
