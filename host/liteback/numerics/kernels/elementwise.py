@@ -107,18 +107,20 @@ def mul(op: Operator, a: Codes, b: Codes) -> Any:
 
 @exact("DIV")
 def div(op: Operator, a: Codes, b: Codes) -> Any:
-    """Codes of a quotient of uint8 codes, by a table of all pairs.
+    """Codes of a quotient of 8-bit codes, by a table of all pairs.
 
     Source: DivQuantized (tensorflow/lite/kernels/internal/reference/div.h), div.cc (v2.14.0).
     """
-    table = _quotients(op)
-    return tf.gather(table, tf.cast(a, tf.int32) * 256 + tf.cast(b, tf.int32))
+    low = op.input(0).range[0]
+    above, below = (tf.cast(codes, tf.int32) - low for codes in (a, b))
+    return tf.gather(_quotients(op), above * 256 + below)
 
 
-def _quotients(op: Operator) -> NDArray[np.uint8]:
-    """(256 * 256,): each code by each. The reciprocal of what is 0 is not defined; it is taken as 1 here."""
+def _quotients(op: Operator) -> NDArray[Any]:
+    """(256 * 256,): each code by each. A quotient by 0 is not defined; it is taken as one by 1 here."""
     left, right = op.input(0), op.input(1)
-    above, below = np.meshgrid(np.arange(256) - left.zero_point, np.arange(256) - right.zero_point, indexing="ij")
+    every = np.arange(left.range[0], left.range[1] + 1)
+    above, below = np.meshgrid(every - left.zero_point, every - right.zero_point, indexing="ij")
     above, below = np.where(below < 0, -above, above), np.maximum(np.abs(below), 1)
     bits = np.frexp(below)[1].astype(np.int64)  # below = (1 + x) * 2**(bits - 1)
     inverse = reciprocal((below << (32 - bits)) - (1 << 31))
@@ -130,7 +132,7 @@ def _quotients(op: Operator) -> NDArray[np.uint8]:
     mask = np.where(down > 31, -1, (1 << np.minimum(down, 31)) - 1)
     up = (scaled & mask) > (mask >> 1) + (scaled < 0)  # rounded away from zero
     codes = (scaled >> (down & 31)) + up + op.out.zero_point  # of a shift beyond a word the processors take 5 bits
-    return np.clip(codes, *op.clamp).astype(np.uint8).ravel()
+    return np.clip(codes, *op.clamp).astype(op.out.dtype).ravel()
 
 
 @exact("SQUARED_DIFFERENCE", variants=(DOUBLE, SINGLE))
