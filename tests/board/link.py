@@ -132,12 +132,16 @@ class Link:
             far_reader, far_writer = await self._reach()
             ends.append(far_writer)
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
+            for end in ends:
+                end.close()
+            for end in ends:
+                await end.wait_closed()
         except (OSError, asyncio.CancelledError):  # refused, reset, or the link is closed: so it is for the client
             _reset(writer)
         finally:
             self._clients.remove(writer)
-            for end in ends:
-                end.close()
+            for end in ends:  # a close would wait for a dark board to take what is still to be sent
+                end.transport.abort()
 
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the box, however long that takes: what is out of reach is silent, as a cut cable is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import os
 import signal
@@ -185,6 +186,19 @@ def test_loss(box: Box) -> None:
         assert len(said(box, "head -c 500000 /dev/zero | tr '\\0' -")) == 500_000
         assert retransmitted() > before
     assert rules() == ""
+
+
+@pytest.mark.board
+def test_a_link_to_a_dark_board_can_be_closed(new_box: NewBox) -> None:
+    box = new_box()
+    with socket.create_connection((box.endpoint.host, box.endpoint.port), 30) as connection:
+        assert connection.recv(7) == b"SSH-2.0"
+        box.power_cut()
+        connection.settimeout(0.5)
+        with pytest.raises(TimeoutError):  # the buffers on the way are full of what nobody will take
+            connection.sendall(b"-" * 100_000_000)
+    box.down()
+    gc.collect()  # a socket that was left open would warn now
 
 
 @pytest.mark.board
