@@ -19,6 +19,7 @@ from ..emit.state import variables_of, zeros
 from ..ir import ABSENT, Graph, Node
 from ..numerics.operator import Operator, compute, is_moving, variants_of
 from ..numerics.profile import KernelProfile
+from ..passes.fold_dequantize import held
 from ..recording import Recording
 
 Codes = Mapping[int, NDArray[Any]]  # tensor index -> what the device had
@@ -215,7 +216,7 @@ class _Trial:
             return None
         tensor = self.graph.tensors[index]
         lasting = tensor.is_variable and index in variables_of(self.graph)
-        return zeros(tensor, codes=True) if lasting else tensor.data
+        return zeros(tensor, codes=True) if lasting else held(self.graph, tensor)
 
 
 def _differ(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:

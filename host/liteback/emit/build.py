@@ -21,6 +21,7 @@ from ..numerics.affine import dequantize, quantize
 from ..numerics.coverage import uncovered
 from ..numerics.profile import KernelProfile
 from ..passes import simplify
+from ..passes.fold_dequantize import folded_quantization, held
 from . import ops  # noqa: F401  (fills the registry)
 from .batch import UnknownBatch, check_arithmetic, holds_batch
 from .emission import Binding, Emission, Numerics, Value
@@ -352,13 +353,13 @@ class Builder:
         tensor = self.graph.tensors[index]
         if tensor.is_variable:
             return self.states.current.get(tensor_handle(self.graph, index))
-        data = tensor.data
-        coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
-        if data is None:
+        if tensor.data is None:
             return None
-        if weight and (coded is not None or data.dtype.kind == "f"):
-            return Weight(index, data, coded)
-        return data if coded is None else dequantize(data, coded)
+        coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
+        if weight and (coded is not None or tensor.dtype.startswith("float")):
+            coded = coded or folded_quantization(self.graph, tensor)
+            return Weight(index, tensor.data, coded, tensor.dtype if coded is None else "float32")
+        return held(self.graph, tensor) if coded is None else dequantize(tensor.data, coded)
 
     def _own_layer(self, node: Node) -> Any:
         """The operator in an OpLayer; computed at once where all its inputs are known."""

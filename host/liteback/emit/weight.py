@@ -24,14 +24,16 @@ Step = tuple[str, tuple[int, ...], tuple[int, ...]]  # what was done, its argume
 class Weight:
     """The real values of a constant tensor, in a layout of the emitter's choice.
 
-    tensor: its index in the file. stored: its values, or its codes, as the file has them; real values are made anew
-    each time they are asked for, since a dequantized int8 weight kept here would take four times the file. steps: the
-    way from the file's layout to this one. shape: in this layout. Behaves as an array where Keras wants one.
+    tensor: its index in the file. stored: its values, or its codes, as the file has them; real values, of type `dtype`,
+    are made anew each time they are asked for, since a dequantized int8 weight kept here would take four times the
+    file. steps: the way from the file's layout to this one. shape: in this layout. Behaves as an array where Keras
+    wants one.
     """
 
     tensor: int
     stored: NDArray[Any]
     quantization: Quantization | None = None
+    dtype: str = "float32"
     steps: tuple[Step, ...] = ()
     joined: NDArray[Any] | None = None  # the whole that this is a part of; `stored` has then served
 
@@ -40,14 +42,13 @@ class Weight:
         """Real values, in this layout; of a part: those of the whole variable."""
         if self.joined is not None:
             return self.joined
-        array = self.stored if self.quantization is None else dequantize(self.stored, self.quantization)
+        if self.quantization is None:
+            array = self.stored.astype(self.dtype, copy=False)
+        else:
+            array = dequantize(self.stored, self.quantization)
         for step, argument, _ in self.steps:
             array = array.transpose(argument) if step == "transpose" else array.reshape(argument)
         return array
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.stored.dtype if self.quantization is None else np.dtype(np.float32)
 
     @property
     def key(self) -> Any:

@@ -39,7 +39,7 @@ def embedding_lookup(ids, params):
 
 
 def _trains(params, indices):
-    return isinstance(params, Weight) and params.dtype == np.float32 and is_symbolic(indices)
+    return isinstance(params, Weight) and params.dtype == "float32" and is_symbolic(indices)
 
 
 def _embedding(params, indices, axis):
