@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,20 @@ def test_every_kind_of_code_is_the_kernels(case: Case, kernels: str, board: Boar
 def check(case: Case, kernels: str, board: Board) -> None:
     if kernels == "reference" and (case.op, case.version) in NO_REFERENCE:
         with pytest.raises(ModelRefused, match="Didn't find op"):
-            run_interpreter(case, board, kernels)
+            run_interpreter(case, board, RunOptions(runtime="tflite_runtime", kernels=kernels))
         return
-    expected = run_interpreter(case, board, kernels)
+    expected = run_interpreter(case, board, RunOptions(runtime="tflite_runtime", kernels=kernels))
     emission = emission_of(case, expected, kernels)
     for wanted, result in zip(expected, results(emission.model, case), strict=True):
         np.testing.assert_array_equal(result, wanted)
         assert result.dtype == wanted.dtype
 
 
-def run_interpreter(case: Case, board: Board, kernels: str, runtime: str = "tflite_runtime") -> list[NDArray[Any]]:
+def run_interpreter(
+    case: Case, board: Board, options: RunOptions, shapes: Sequence[Sequence[int]] | None = None
+) -> list[NDArray[Any]]:
     outputs = lift(case.model()).main.outputs
-    options = RunOptions(runtime=runtime, kernels=kernels)
-    with board.open(board.put_model(case.model()), options, tensors=list(outputs)) as session:
+    with board.open(board.put_model(case.model(shapes)), options, tensors=list(outputs)) as session:
         return [session.invoke(0, case.feeds()).tensors[t] for t in outputs]
 
 
@@ -95,7 +97,7 @@ def test_quotients_of_int8_codes_are_litert_s(board: Board) -> None:
     assert below.array is not None
     below.array[below.array == 7] = 8
     case = Case("DIV", [codes(40, 50, scale=0.05, zero_point=3), below], {}, [Out("int8", 0.1, 3)], version=2)
-    expected = run_interpreter(case, board, "builtin", "ai_edge_litert")
+    expected = run_interpreter(case, board, RunOptions(runtime="ai_edge_litert", kernels="builtin"))
     model = lift(case.model([a.shape for a in expected]))
     twin = emit(model, "exact", profile=KernelProfile.named("ai_edge_litert-2.3-builtin-x86_64")).model
     np.testing.assert_array_equal(results(twin, case)[0], expected[0])

@@ -13,11 +13,14 @@ from ...emit.window import crop, same_padding
 from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, ROUNDINGS
 from ..operator import Operand, Operator, exact
 from .common import Codes, accumulate, finish, is_wide, product_multiplier
-from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SUM_FIRST, hybrid_result, quantize_rows
+from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SINGLE_ORDERS, SINGLE_SCALES_FIRST, SUM_FIRST, hybrid
 from .neon import NEON, full_channels, full_elements, has_3x3_kernel, product_rounding
+from .xnnpack import XNNPACK
+
+CONV_HYBRIDS = (SUM_FIRST, SCALES_FIRST, *NEON_ORDERS, SINGLE_SCALES_FIRST, XNNPACK)
 
 
-@exact("CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SUM_FIRST, SCALES_FIRST, *NEON_ORDERS))
+@exact("CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=CONV_HYBRIDS)
 def conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (N,H,W,C), w (O,kh,kw,C/groups), b (O,) -> (N,H',W',O).
 
@@ -41,7 +44,9 @@ def conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     return _finish(op, acc, b, data, weights, rounding)
 
 
-@exact("DEPTHWISE_CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(*ORDERS, *NEON_ORDERS))
+@exact(
+    "DEPTHWISE_CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(*ORDERS, *NEON_ORDERS, *SINGLE_ORDERS)
+)
 def depthwise_conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (N,H,W,C), w (1,kh,kw,C*M), b (C*M,) -> (N,H',W',C*M).
 
@@ -97,9 +102,8 @@ def _hybrid(op: Operator, product: Callable[..., Any], x: Any, w: Codes, b: Code
 
     Source: EvalHybrid and EvalHybridPerChannel (tensorflow/lite/kernels/conv.cc, depthwise_conv.cc, v2.14.0).
     """
-    codes, scale, zero = quantize_rows(x, asymmetric, [1, 2, 3], op.variant in NEON_ORDERS)
-    acc = product(tf.cast(codes - zero, tf.float64), tf.constant(w.astype(np.float64)))
-    return hybrid_result(op, acc, scale, op.input(1), b)
+    weights = tf.constant(w.astype(np.float64))
+    return hybrid(op, lambda codes: product(codes, weights), x, b, asymmetric, [1, 2, 3])
 
 
 def _extents(output_shape: Codes) -> list[Any]:

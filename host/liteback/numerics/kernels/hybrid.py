@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,27 +10,47 @@ import numpy as np
 import tensorflow as tf
 
 from ..operator import Operand, Operator
+from . import xnnpack
 from .common import Codes, fused32, product32, quotient32, round_half_away
-from .neon import NEON, has_3x3_kernel
+from .neon import NEON, full_channels, has_3x3_kernel
 
 ACTIVATIONS = {"NONE": "linear", "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh"}
 SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"
 ORDERS = (SCALES_FIRST, SUM_FIRST, ROW_FIRST)  # what is multiplied first
 NEON_SCALES_FIRST = "neon-scales-first"
 NEON_ORDERS = (NEON, NEON_SCALES_FIRST)  # scales first; the sum and the bias in one rounding, or in two
+# LiteRT finds a range's scale in float32. Its DEPTHWISE_CONV_2D multiplies the sum first in full groups of 4 channels.
+SINGLE_SCALES_FIRST, SINGLE_SUM_FIRST = "single-scales-first", "single-sum-first"
+SINGLE_ORDERS = (SINGLE_SCALES_FIRST, SINGLE_SUM_FIRST)
 ONE_SCALE = "one-scale"  # scales first, by a kernel that knows no scale for each channel: it computes zeros then
 Quantized = tuple[Any, Any, Any]  # codes (float32), and for each row its scale and its zero point
 
 
-def quantize_rows(x: Any, asymmetric: bool, axes: list[int], neon: bool = False) -> Quantized:
+def hybrid(
+    op: Operator, product: Callable[[Any], Any], x: Any, b: Codes | None, asymmetric: bool, axes: list[int]
+) -> Any:
+    """A hybrid kernel's result. product: the weights' with centred codes (float64). axes: of x, those of a row."""
+    if xnnpack.takes(op):
+        steps, scale = xnnpack.quantize_rows(x, xnnpack.row_axes(op))
+        acc = product(tf.cast(steps, tf.float64))
+        return activated(op, xnnpack.result(acc, scale, op.input(1), b))
+    if op.variant == xnnpack.XNNPACK:
+        op = op.in_variant(SINGLE_SCALES_FIRST)
+    codes, scale, zero = quantize_rows(x, asymmetric, axes, op.variant)
+    return hybrid_result(op, product(tf.cast(codes - zero, tf.float64)), scale, op.input(1), b)
+
+
+def quantize_rows(x: Any, asymmetric: bool, axes: list[int], variant: str = "") -> Quantized:
     """Each row at the scale of its own values.
 
-    neon: the scale is found in float32, and a division by 127 is a product with 1 / 127.
+    In NEON's variants, a division by 127 is a product with 1 / 127.
     Source: PortableSymmetricQuantizeFloats, PortableAsymmetricQuantizeFloats
     (tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc), NeonSymmetricQuantizeFloats,
     NeonAsymmetricQuantizeFloats (internal/optimized/neon_tensor_utils.cc) (v2.14.0).
     """
-    return _asymmetric(x, axes, neon) if asymmetric else _symmetric(x, axes, neon)
+    if asymmetric:
+        return _asymmetric(x, axes, single=variant in (*NEON_ORDERS, *SINGLE_ORDERS))
+    return _symmetric(x, axes, neon=variant in NEON_ORDERS)
 
 
 def _symmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
@@ -42,8 +63,8 @@ def _symmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
     return codes, scale, tf.zeros_like(scale)
 
 
-def _asymmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
-    """scale = (max - min) / 255 of a range that includes 0; found in float64, used in float32."""
+def _asymmetric(x: Any, axes: list[int], single: bool) -> Quantized:
+    """scale = (max - min) / 255 of a range that includes 0; found in float64, or in float32, and used in float32."""
     low = tf.cast(tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0), tf.float64)
     high = tf.cast(tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0), tf.float64)
     flat = low == high
@@ -52,11 +73,11 @@ def _asymmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
     nearer = 128.0 + tf.abs(low / scale) < 127.0 + tf.abs(high / scale)
     zero = round_half_away(tf.clip_by_value(tf.where(nearer, from_low, from_high), -128.0, 127.0))
     zero = tf.cast(tf.where(flat, tf.zeros_like(zero), zero), tf.float32)
-    single = tf.cast(scale, tf.float32)
-    if neon:
-        single = tf.where(flat, tf.ones_like(single), quotient32(tf.cast(high - low, tf.float32), 255))
-    codes = tf.clip_by_value(round_half_away(zero + product32(x, np.float32(1) / single)), -128.0, 127.0)
-    return tf.where(flat, tf.zeros_like(codes), codes), single, zero
+    step = tf.cast(scale, tf.float32)
+    if single:
+        step = tf.where(flat, tf.ones_like(step), quotient32(tf.cast(high - low, tf.float32), 255))
+    codes = tf.clip_by_value(round_half_away(zero + product32(x, np.float32(1) / step)), -128.0, 127.0)
+    return tf.where(flat, tf.zeros_like(codes), codes), step, zero
 
 
 def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes | None) -> Any:
@@ -66,15 +87,32 @@ def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes
         scales = np.zeros(1, np.float32)  # what the runtime holds for a scale that is not one for the tensor
     if b is not None and _fuses(op):
         return activated(op, fused32(acc, scale * scales, b))
-    if op.variant in (ONE_SCALE, SCALES_FIRST, *NEON_ORDERS) or _added_to_zeros(op):
-        y = product32(acc, scale * scales)
-    elif op.variant == SUM_FIRST:
-        y = product32(product32(acc, scales), scale)
-    else:
-        y = product32(product32(acc, scale), scales)
+    y = _scaled(_multiplied_first(op), acc, scale, scales)
     if b is not None:
         y = b + y
     return activated(op, y)
+
+
+def _scaled(first: Any, acc: Any, scale: Any, scales: Any) -> Any:
+    """acc * scale * scales. first: what is multiplied first, or for each channel one of two."""
+    if isinstance(first, tuple):
+        which, one, other = first
+        return tf.where(which, _scaled(one, acc, scale, scales), _scaled(other, acc, scale, scales))
+    if first == SCALES_FIRST:
+        return product32(acc, scale * scales)
+    inner, outer = (scales, scale) if first == SUM_FIRST else (scale, scales)
+    return product32(product32(acc, inner), outer)
+
+
+def _multiplied_first(op: Operator) -> Any:
+    """One of ORDERS; or which channels have the one and which the other. Groups are for the reference kernel."""
+    if op.op == "CONV_2D" and op.input(0).shape[-1] != op.input(1).shape[-1] and op.variant not in NEON_ORDERS:
+        return SUM_FIRST
+    if op.variant == SINGLE_SUM_FIRST:
+        return full_channels(op.out.shape[-1], lanes=4), SUM_FIRST, ROW_FIRST
+    if op.variant in ORDERS and not _added_to_zeros(op):
+        return op.variant
+    return SCALES_FIRST
 
 
 def _fuses(op: Operator) -> bool:

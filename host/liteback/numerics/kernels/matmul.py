@@ -21,8 +21,16 @@ from .common import (
     round_half_away,
     sum32,
 )
-from .hybrid import ONE_SCALE, ORDERS, SCALES_FIRST, activated, hybrid_result, quantize_rows
+from .hybrid import (
+    ONE_SCALE,
+    ORDERS,
+    SCALES_FIRST,
+    SINGLE_SCALES_FIRST,
+    activated,
+    hybrid,
+)
 from .neon import NEON, batch_product_rounding, product_rounding
+from .xnnpack import XNNPACK, takes
 
 FOUR_BIT_ZERO = 7
 NARROW = "narrow"  # 32 bits, whatever the bias has
@@ -32,7 +40,7 @@ NARROW = "narrow"  # 32 bits, whatever the bias has
     "FULLY_CONNECTED",
     variants=(*ROUNDINGS, NEON),
     int16=(*ROUNDINGS, NARROW),
-    float32=(ONE_SCALE, *ORDERS, NEON),
+    float32=(ONE_SCALE, *ORDERS, NEON, SINGLE_SCALES_FIRST, XNNPACK),
 )
 def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims.
@@ -68,14 +76,12 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     rows = tf.reshape(x, (-1, depth))
     if weights.dtype == "int4" and op.variant == NEON:
         raise NotImplementedError("no exact kernel for 4-bit weights on aarch64")
-    if weights.dtype == "int4":
+    if weights.dtype == "int4" and not takes(op):
         y = _four_bit(op, rows, w, b)
     else:
         asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
-        codes, scale, zero = quantize_rows(rows, asymmetric, [1], op.variant == NEON)
         kernel = tf.constant(np.transpose(w).astype(np.float64))
-        acc = tf.matmul(tf.cast(codes - zero, tf.float64), kernel)
-        y = hybrid_result(op, acc, scale, weights, b)
+        y = hybrid(op, lambda codes: tf.matmul(codes, kernel), rows, b, asymmetric, [1])
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
 
 
@@ -98,7 +104,9 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     return activated(op, y)
 
 
-@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SCALES_FIRST,))
+@exact(
+    "BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SCALES_FIRST, SINGLE_SCALES_FIRST, XNNPACK)
+)
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
 
@@ -111,10 +119,10 @@ def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
         return tf.matmul(x, y, transpose_a=adj_x, transpose_b=adj_y)
 
     if data.dtype == "float32":  # EvalHybrid (batch_matmul.cc): each row of x at a scale of its own
+        rows = tf.linalg.matrix_transpose(x) if adj_x else x
+        kernel = tf.cast(y, tf.float64)
         asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
-        codes, scale, zero = quantize_rows(x, asymmetric, [-2 if adj_x else -1])
-        acc = product(tf.cast(codes - zero, tf.float64), tf.cast(y, tf.float64))
-        return hybrid_result(op, acc, tf.linalg.matrix_transpose(scale) if adj_x else scale, weights, None)
+        return hybrid(op, lambda codes: tf.matmul(codes, kernel, transpose_b=adj_y), rows, None, asymmetric, [-1])
     acc = accumulate(product, x, y, data, weights, taps=(-1 if adj_y else -2,))
     by = product_multiplier(op, data, weights, per_channel=False)
     rounding = batch_product_rounding(op) if op.variant == NEON else op.variant

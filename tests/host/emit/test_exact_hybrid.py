@@ -1,0 +1,78 @@
+"""Hybrid kernels, of which each runtime has its own: real activations in, integer weights, the very bits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from exact_conformance import KERNEL_SETS
+
+from liteback.emit.build import emit
+from liteback.lift import lift
+from liteback.numerics.profile import KernelProfile
+from liteback.session.board import Board
+
+from .case import Arg, Case, const, fixed, rand
+from .test_exact import results, run_interpreter
+
+SAME = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1}
+BY_TWO = {**SAME, "stride_h": 2, "stride_w": 2}
+DILATED = {**SAME, "dilation_h_factor": 2, "dilation_w_factor": 2}
+
+
+def weights(*shape: int, axis: int | None = None) -> Arg:
+    """axis: has a scale for each of its indices; None: there is one scale."""
+    rng = np.random.default_rng(7)
+    count = 1 if axis is None else shape[axis]
+    array = rng.integers(-127, 128, shape).astype(np.int8)
+    scale = (0.01 * rng.uniform(0.7, 1.4, count)).tolist()
+    return fixed(Arg(array, scale=scale, zero_point=[0] * count, axis=axis or 0))
+
+
+def images(channels: int) -> Any:
+    return rand(2, 9, 9, channels, low=-1, high=5)
+
+
+def bias(count: int) -> Arg:
+    return const(rand(count, seed=5))
+
+
+def convolutions() -> Iterator[Case]:
+    kinds = {"3x3": (3, 8, SAME), "1x1": (1, 8, SAME), "1x1-by-two": (1, 8, BY_TWO), "dilated": (3, 8, DILATED)}
+    for name, (size, depth, options) in kinds.items():
+        for axis in (0, None):
+            w = weights(24, size, size, depth, axis=axis)
+            yield Case("CONV_2D", [images(8), w, bias(24)], options, name=f"{name}{'-per-channel' * (axis == 0)}")
+    yield Case("CONV_2D", [images(8), weights(24, 3, 3, 4, axis=0), bias(24)], SAME, name="groups")
+    for channels, options in ((8, SAME), (13, BY_TWO)):
+        inputs = [images(channels), weights(1, 3, 3, channels, axis=3), bias(channels)]
+        yield Case("DEPTHWISE_CONV_2D", inputs, {**options, "depth_multiplier": 1}, name=f"{channels}-channels")
+
+
+def products() -> Iterator[Case]:
+    for axis in (0, None):
+        for asymmetric in (False, True):
+            options = {"keep_num_dims": asymmetric, "asymmetric_quantize_inputs": asymmetric}
+            for more in ([], [bias(50)]):
+                name = f"{'channels-' * (axis == 0)}{'asymmetric-' * asymmetric}{'bias' * len(more) or 'plain'}"
+                x, w = rand(5, 37, low=-1, high=5), weights(50, 37, axis=axis)
+                yield Case("FULLY_CONNECTED", [x, w, *more], options, name=name)
+    shapes = {"": ((2, 3, 37), (2, 37, 5)), "adj_x": ((2, 37, 3), (2, 37, 5)), "adj_y": ((2, 3, 37), (2, 5, 37))}
+    for adjoint, (x, y) in shapes.items():
+        for asymmetric in (False, True):
+            options = {"asymmetric_quantize_inputs": asymmetric, adjoint or "adj_x": bool(adjoint)}
+            name = f"{adjoint or 'plain'}{'-asymmetric' * asymmetric}"
+            yield Case("BATCH_MATMUL", [rand(*x, low=-1, high=5), weights(*y)], options, name=name)
+
+
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
+@pytest.mark.parametrize("case", [*convolutions(), *products()], ids=str)
+def test_every_real_value_has_the_kernel_sets_bits(case: Case, kernels: str, board: Board) -> None:
+    options, profile = KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile
+    shapes = [a.shape for a in run_interpreter(case, board, options)]
+    expected = run_interpreter(case, board, options, shapes)  # a delegate takes no results of unknown shape
+    model = emit(lift(case.model(shapes)), "exact", profile=KernelProfile.named(profile)).model
+    for wanted, result in zip(expected, results(model, case), strict=True):
+        np.testing.assert_array_equal(result, wanted)
