@@ -38,8 +38,8 @@ def compare(
 
     model: a keras.Model that `reconstruct` made (trained further or not), or the path of a .keras file, of a
     SavedModel (outputs only) or of the recorded .tflite file, which is then reconstructed in `numerics` (default:
-    `fakequant` if the file is quantized, else `float`; `exact` computes as `profile`, or as the shipped one that the
-    recording's facts propose).
+    `fakequant` if the file is quantized, else `float`; the former and `exact` compute as `profile`, or as the shipped
+    one that the recording's facts propose).
 
     Raises:
         NoCertificate: the recording's taps changed what they measured, or it is not complete.
@@ -88,7 +88,7 @@ def _candidate(
                 "`liteback prove OLD NEW` compares two files on the board."
             )
         numerics = numerics or default_numerics(source)
-        if numerics == "exact" and profile is None:
+        if numerics != "float" and profile is None:
             profile = propose(recording.manifest)
         return KerasTwin.of(reconstruction(data, numerics, profile=profile), path.name)
     if path.is_dir():

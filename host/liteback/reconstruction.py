@@ -27,8 +27,9 @@ def reconstruct(
     device's recorded scales between the layers. Both take and give real values (float32) where the file has codes.
     `exact`: integer arithmetic, every tensor bit-identical to what a named kernel set computes; it takes and gives
     the file's own types, and does not train.
-    profile: the kernel set of `exact`: a `KernelProfile`, the name of one that ships (`profile.shipped()`), or the path
-    of its JSON. None: the reference kernels.
+    profile: the kernel set of `exact`, and of the activations that hybrid kernels quantize in `fakequant`: a
+    `KernelProfile`, the name of one that ships (`profile.shipped()`), or the path of its JSON. None: the reference
+    kernels.
     signature: the key of one of the file's signatures: its graph, with inputs and outputs in the signature's order and
     under its names. None: the main graph, with its own order and names.
 
@@ -52,8 +53,8 @@ def reconstruction(
     """`reconstruct`, with the correspondence between model and file."""
     if numerics not in get_args(Numerics):
         raise UsageError(f"numerics is one of {', '.join(get_args(Numerics))}. Received: {numerics!r}.")
-    if profile is not None and numerics != "exact":
-        raise UsageError(f"A kernel profile is for exact numerics. Received: {numerics!r} with a profile.")
+    if profile is not None and numerics == "float":
+        raise UsageError("A kernel profile is for exact and fakequant numerics. Received: 'float' with a profile.")
     if isinstance(profile, (str, Path)):
         profile = KernelProfile.named(profile)
     return emit(lift(read_model(model)), numerics, signature, profile)

@@ -18,6 +18,7 @@ from .export.patch import Patched, patch
 from .files import write_atomic
 from .inputs import Inputs
 from .inspection import Inspection, inspect
+from .numerics.profile import propose
 from .prove import Proof, prove
 from .reconstruction import reconstruction
 from .recording import Recording
@@ -87,7 +88,7 @@ def roundtrip(
         write(calibration, folder / "calibration")
     comparisons: dict[str, Comparison] = {}
     for numerics in dict.fromkeys((default_numerics(source), "float")):
-        twin = KerasTwin.of(_emission(emission, data, numerics), f"{name} in {numerics}")
+        twin = KerasTwin.of(_emission(emission, data, numerics, recording), f"{name} in {numerics}")
         comparisons[numerics] = compare(source.main, recording, twin, DEFAULT_THRESHOLDS)
         write_atomic(folder / f"comparison-{numerics}.json", json.dumps(comparisons[numerics].to_json(), indent=1))
     patched = patch(emission.model, data)
@@ -101,8 +102,10 @@ def roundtrip(
     return trip
 
 
-def _emission(emission: Emission, data: bytes, numerics: Numerics) -> Emission:
-    return emission if numerics == emission.numerics else reconstruction(data, numerics)
+def _emission(emission: Emission, data: bytes, numerics: Numerics, recording: Recording) -> Emission:
+    if numerics == emission.numerics:
+        return emission
+    return reconstruction(data, numerics, profile=propose(recording.manifest))
 
 
 def report_data(trip: Trip, name: str) -> ReportData:

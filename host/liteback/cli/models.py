@@ -15,7 +15,10 @@ from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorf
 
 Profile = Annotated[
     str | None,
-    typer.Option(metavar="NAME|JSON", help="The kernel set of exact: one that ships, or what `calibrate` wrote."),
+    typer.Option(
+        metavar="NAME|JSON",
+        help="The kernel set of exact (in fakequant, of hybrid kernels): one that ships, or what `calibrate` wrote.",
+    ),
 ]
 Numerics = Annotated[str, typer.Option(help="float: stock Keras; fakequant: on the device's grids; exact.")]
 

@@ -179,5 +179,6 @@ def load_tensorflow() -> None:
             import tensorflow as tf
 
             tf.constant(0)  # the first tensor finds out about devices, loudly
+        tf.get_logger().setLevel("ERROR")  # its advice on how to trace functions is not for who runs a command
     except ImportError as error:
         raise UsageError(f"This command needs TensorFlow: pip install 'liteback[host]'. ({error})") from error

@@ -334,7 +334,7 @@ class Builder:
 
     def _hybrid(self, node: Node, value: Any) -> Any:
         """A node's activations as a hybrid kernel quantizes them."""
-        layer = dynamic_quant(node, self.graph.tensors) if self.numerics == "fakequant" else None
+        layer = dynamic_quant(node, self.graph, self.profile) if self.numerics == "fakequant" else None
         if layer is None:
             return value
         if not is_symbolic(value):

@@ -35,6 +35,13 @@ def images(channels: int) -> Any:
     return rand(2, 9, 9, channels, low=-1, high=5)
 
 
+def halves(channels: int) -> Any:
+    """Values half way between two codes, where it matters what is added before it is rounded."""
+    codes = np.random.default_rng(2).integers(-100, 100, (2, 9, 9, channels)) + 0.5
+    codes[:, 0, 0, :2] = -101.3, 153.7  # the range
+    return (codes * 0.0173).astype(np.float32)
+
+
 def bias(count: int) -> Arg:
     return const(rand(count, seed=5))
 
@@ -49,6 +56,8 @@ def convolutions() -> Iterator[Case]:
     for channels, options in ((8, SAME), (13, BY_TWO)):
         inputs = [images(channels), weights(1, 3, 3, channels, axis=3), bias(channels)]
         yield Case("DEPTHWISE_CONV_2D", inputs, {**options, "depth_multiplier": 1}, name=f"{channels}-channels")
+    inputs = [halves(8), weights(1, 3, 3, 8, axis=3), bias(8)]
+    yield Case("DEPTHWISE_CONV_2D", inputs, {**SAME, "depth_multiplier": 1}, name="halves")
 
 
 def products() -> Iterator[Case]:
@@ -76,3 +85,18 @@ def test_every_real_value_has_the_kernel_sets_bits(case: Case, kernels: str, boa
     model = emit(lift(case.model(shapes)), "exact", profile=KernelProfile.named(profile)).model
     for wanted, result in zip(expected, results(model, case), strict=True):
         np.testing.assert_array_equal(result, wanted)
+
+
+def test_fakequant_quantizes_activations_as_the_named_kernel_set_does(board: Board) -> None:
+    case = next(c for c in convolutions() if c.name == "1x1-per-channel")
+    kernels = KERNEL_SETS["litert-xnnpack"]
+    shapes = [a.shape for a in run_interpreter(case, board, kernels.options)]
+    (expected,) = run_interpreter(case, board, kernels.options, shapes)
+    model = lift(case.model(shapes))
+
+    def error(profile: KernelProfile | None) -> float:
+        (result,) = results(emit(model, "fakequant", profile=profile).model, case)
+        return float(np.abs(result - expected).max() / np.ptp(expected))
+
+    assert error(KernelProfile.named(kernels.profile)) < 1e-6
+    assert error(None) > 1e-4  # the scale of a whole image, not of each pixel

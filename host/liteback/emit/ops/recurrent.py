@@ -6,7 +6,8 @@ from typing import Any
 from keras import layers, ops
 
 from ...ir import CODE_RANGE
-from ..recurrent import AUXILIARY, GATES, INT16, LSTM_WEIGHTS, NORMS, Lstm, Rnn, Svdf
+from ..lstm_inputs import AUXILIARY, GATES, LSTM_WEIGHTS, NORMS
+from ..recurrent import INT16, Lstm, Rnn, Svdf
 from ..registry import Layer, emits
 from ..verdict import ACTIVATIONS
 from ..weight import Weight, concatenate

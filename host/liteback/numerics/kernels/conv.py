@@ -13,11 +13,11 @@ from ...emit.window import crop, same_padding
 from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, ROUNDINGS
 from ..operator import Operand, Operator, exact
 from .common import Codes, accumulate, finish, is_wide, product_multiplier
-from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SINGLE_ORDERS, SINGLE_SCALES_FIRST, SUM_FIRST, hybrid
+from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SSE_ORDERS, SSE_SCALES_FIRST, SUM_FIRST, hybrid
 from .neon import NEON, full_channels, full_elements, has_3x3_kernel, product_rounding
 from .xnnpack import XNNPACK
 
-CONV_HYBRIDS = (SUM_FIRST, SCALES_FIRST, *NEON_ORDERS, SINGLE_SCALES_FIRST, XNNPACK)
+CONV_HYBRIDS = (SUM_FIRST, SCALES_FIRST, *NEON_ORDERS, SSE_SCALES_FIRST, XNNPACK)
 
 
 @exact("CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=CONV_HYBRIDS)
@@ -44,9 +44,7 @@ def conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     return _finish(op, acc, b, data, weights, rounding)
 
 
-@exact(
-    "DEPTHWISE_CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(*ORDERS, *NEON_ORDERS, *SINGLE_ORDERS)
-)
+@exact("DEPTHWISE_CONV_2D", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(*ORDERS, *NEON_ORDERS, *SSE_ORDERS))
 def depthwise_conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (N,H,W,C), w (1,kh,kw,C*M), b (C*M,) -> (N,H',W',C*M).
 

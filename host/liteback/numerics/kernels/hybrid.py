@@ -19,9 +19,9 @@ SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"
 ORDERS = (SCALES_FIRST, SUM_FIRST, ROW_FIRST)  # what is multiplied first
 NEON_SCALES_FIRST = "neon-scales-first"
 NEON_ORDERS = (NEON, NEON_SCALES_FIRST)  # scales first; the sum and the bias in one rounding, or in two
-# LiteRT finds a range's scale in float32. Its DEPTHWISE_CONV_2D multiplies the sum first in full groups of 4 channels.
-SINGLE_SCALES_FIRST, SINGLE_SUM_FIRST = "single-scales-first", "single-sum-first"
-SINGLE_ORDERS = (SINGLE_SCALES_FIRST, SINGLE_SUM_FIRST)
+# NEON's source, built for x86-64, where nothing is fused; DEPTHWISE_CONV_2D multiplies the sum first in groups of 4.
+SSE_SCALES_FIRST, SSE_SUM_FIRST = "sse-scales-first", "sse-sum-first"
+SSE_ORDERS = (SSE_SCALES_FIRST, SSE_SUM_FIRST)
 ONE_SCALE = "one-scale"  # scales first, by a kernel that knows no scale for each channel: it computes zeros then
 Quantized = tuple[Any, Any, Any]  # codes (float32), and for each row its scale and its zero point
 
@@ -34,10 +34,14 @@ def hybrid(
         steps, scale = xnnpack.quantize_rows(x, xnnpack.row_axes(op))
         acc = product(tf.cast(steps, tf.float64))
         return activated(op, xnnpack.result(acc, scale, op.input(1), b))
-    if op.variant == xnnpack.XNNPACK:
-        op = op.in_variant(SINGLE_SCALES_FIRST)
+    op = undelegated(op)
     codes, scale, zero = quantize_rows(x, asymmetric, axes, op.variant)
     return hybrid_result(op, product(tf.cast(codes - zero, tf.float64)), scale, op.input(1), b)
+
+
+def undelegated(op: Operator) -> Operator:
+    """An operator that XNNPACK leaves to the runtime: in the variant of the runtime's own kernel."""
+    return op.in_variant(SSE_SCALES_FIRST) if op.variant == xnnpack.XNNPACK else op
 
 
 def quantize_rows(x: Any, asymmetric: bool, axes: list[int], variant: str = "") -> Quantized:
@@ -49,7 +53,7 @@ def quantize_rows(x: Any, asymmetric: bool, axes: list[int], variant: str = "") 
     NeonAsymmetricQuantizeFloats (internal/optimized/neon_tensor_utils.cc) (v2.14.0).
     """
     if asymmetric:
-        return _asymmetric(x, axes, single=variant in (*NEON_ORDERS, *SINGLE_ORDERS))
+        return _asymmetric(x, axes, vectors=variant in (*NEON_ORDERS, *SSE_ORDERS))
     return _symmetric(x, axes, neon=variant in NEON_ORDERS)
 
 
@@ -63,21 +67,25 @@ def _symmetric(x: Any, axes: list[int], neon: bool) -> Quantized:
     return codes, scale, tf.zeros_like(scale)
 
 
-def _asymmetric(x: Any, axes: list[int], single: bool) -> Quantized:
-    """scale = (max - min) / 255 of a range that includes 0; found in float64, or in float32, and used in float32."""
-    low = tf.cast(tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0), tf.float64)
-    high = tf.cast(tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0), tf.float64)
-    flat = low == high
-    scale = tf.where(flat, tf.ones_like(low), (high - low) / 255.0)
+def _asymmetric(x: Any, axes: list[int], vectors: bool) -> Quantized:
+    """scale = (max - min) / 255 of a range that includes 0, code = round(zero_point + x / scale).
+
+    The scale is found in float64 and used in float32. vectors: the range in float32, code = round(x / scale) +
+    zero_point.
+    """
+    low = tf.minimum(tf.reduce_min(x, axes, keepdims=True), 0.0)
+    high = tf.maximum(tf.reduce_max(x, axes, keepdims=True), 0.0)
+    flat, span = low == high, tf.cast(high - low, tf.float64)
+    low, high = tf.cast(low, tf.float64), tf.cast(high, tf.float64)
+    scale = tf.where(flat, tf.ones_like(low), (span if vectors else high - low) / 255.0)
     from_low, from_high = -128.0 - low / scale, 127.0 - high / scale
     nearer = 128.0 + tf.abs(low / scale) < 127.0 + tf.abs(high / scale)
     zero = round_half_away(tf.clip_by_value(tf.where(nearer, from_low, from_high), -128.0, 127.0))
     zero = tf.cast(tf.where(flat, tf.zeros_like(zero), zero), tf.float32)
     step = tf.cast(scale, tf.float32)
-    if single:
-        step = tf.where(flat, tf.ones_like(step), quotient32(tf.cast(high - low, tf.float32), 255))
-    codes = tf.clip_by_value(round_half_away(zero + product32(x, np.float32(1) / step)), -128.0, 127.0)
-    return tf.where(flat, tf.zeros_like(codes), codes), step, zero
+    steps = product32(x, np.float32(1) / step)
+    codes = round_half_away(steps) + zero if vectors else round_half_away(zero + steps)
+    return tf.where(flat, tf.zeros_like(codes), tf.clip_by_value(codes, -128.0, 127.0)), step, zero
 
 
 def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes | None) -> Any:
@@ -108,7 +116,7 @@ def _multiplied_first(op: Operator) -> Any:
     """One of ORDERS; or which channels have the one and which the other. Groups are for the reference kernel."""
     if op.op == "CONV_2D" and op.input(0).shape[-1] != op.input(1).shape[-1] and op.variant not in NEON_ORDERS:
         return SUM_FIRST
-    if op.variant == SINGLE_SUM_FIRST:
+    if op.variant == SSE_SUM_FIRST:
         return full_channels(op.out.shape[-1], lanes=4), SUM_FIRST, ROW_FIRST
     if op.variant in ORDERS and not _added_to_zeros(op):
         return op.variant

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ...emit.recurrent import GATES, LSTM_WEIGHTS, NORMS
+from ...emit.lstm_inputs import GATES, LSTM_WEIGHTS, NORMS
 from ..fixed_point import Multiplier, multiply, rounding_divide_by_pot
 from ..gemmlowp import logistic_table, tanh_table
 from ..operator import Operand, Operator

@@ -25,7 +25,7 @@ from .hybrid import (
     ONE_SCALE,
     ORDERS,
     SCALES_FIRST,
-    SINGLE_SCALES_FIRST,
+    SSE_SCALES_FIRST,
     activated,
     hybrid,
 )
@@ -40,7 +40,7 @@ NARROW = "narrow"  # 32 bits, whatever the bias has
     "FULLY_CONNECTED",
     variants=(*ROUNDINGS, NEON),
     int16=(*ROUNDINGS, NARROW),
-    float32=(ONE_SCALE, *ORDERS, NEON, SINGLE_SCALES_FIRST, XNNPACK),
+    float32=(ONE_SCALE, *ORDERS, NEON, SSE_SCALES_FIRST, XNNPACK),
 )
 def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims.
@@ -104,9 +104,7 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     return activated(op, y)
 
 
-@exact(
-    "BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SCALES_FIRST, SINGLE_SCALES_FIRST, XNNPACK)
-)
+@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SCALES_FIRST, SSE_SCALES_FIRST, XNNPACK))
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...emit.recurrent import AUXILIARY, LSTM_WEIGHTS, NORMS
+from ...emit.lstm_inputs import AUXILIARY, LSTM_WEIGHTS, NORMS
 from ..fixed_point import DOUBLE, HALF_UP, Multiplier, multiply
 from ..operator import Operator, exact
 from .common import Codes, accumulate, product32, saturate, sum32, sum_in_order
