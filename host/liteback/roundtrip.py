@@ -129,7 +129,7 @@ def report_data(trip: Trip, name: str) -> ReportData:
             "This page compares in fakequant numerics, which round as the device does. "
             f"The float model's worst output stands at {worst:.1f} dB SQNR: see comparison-float.json."
         )
-    exact = (c.exact_share == 1, f"{c.proof} Kernel set: {c.profile.name}.") if (c := trip.calibration) else None
+    exact = (c.exact, f"{c.proof} Kernel set: {c.profile.name}.") if (c := trip.calibration) else None
     return ReportData(
         model=name,
         manifest=trip.recording.manifest,
@@ -176,7 +176,16 @@ def to_json(trip: Trip) -> dict[str, Any]:
 def calibration_summary(calibration: Calibration) -> dict[str, Any]:
     """A calibration without its nodes."""
     document = calibration.to_json()
-    keys = ("profile", "alike", "exact_share", "isolated_share", "refusals", "unmatched", "corrections_kept")
+    keys = (
+        "profile",
+        "alike",
+        "exact_share",
+        "isolated_share",
+        "hybrid_share",
+        "refusals",
+        "unmatched",
+        "corrections_kept",
+    )
     return {k: document[k] for k in keys}
 
 

@@ -52,25 +52,42 @@ class Calibration:
         return self._share("isolated")
 
     @property
+    def hybrid_share(self) -> float | None:
+        """Of the real values of the hybrid layers, each fed the device's own inputs: those with the device's bits."""
+        hybrid = {f.node for f in self.kernel_set.fits}
+        rows = self.twin.rows if self.twin else ()
+        found = [row.isolated for row in rows if row.node in hybrid and row.isolated is not None]
+        return _same([(m.elements, m.differ) for m in found if m.lsb_differ is None])
+
+    @property
+    def exact(self) -> bool:
+        """Whether the twin has the board's bits in everything that can have them."""
+        share = self.hybrid_share if self.exact_share is None else self.exact_share
+        return share == 1
+
+    @property
     def proof(self) -> str:
         """What the exact twin proves, in a sentence."""
         if self.twin is None:
             return f"The exact twin cannot be built: {'; '.join(self.refusals)}."
-        if self.exact_share is None:
-            return "No tensor of the file is quantized: float kernels have no codes to be equal in."
         unmatched = ", ".join(f"{f.node} ({f.kind})" for f in self.kernel_set.unmatched)
         missing = f"; no known kernel reproduces {unmatched}" if unmatched else ""
+        if self.exact_share is None and self.hybrid_share is None:
+            return "No tensor of the file is quantized: float kernels have no codes to be equal in."
+        if self.exact_share is None:
+            return (
+                f"The exact twin computes {_percent(self.hybrid_share)} of the hybrid layers' values as the board "
+                f"does, each from the board's own inputs, on {len(self.held_out)} held-out samples{missing}. What lies "
+                "between them is computed in float32, where kernels differ in the last bits."
+            )
         return (
             f"The exact twin computes {_percent(self.exact_share)} of all codes as the board does, end to end on "
             f"{len(self.held_out)} held-out samples, and {_percent(self.isolated_share)} layer by layer{missing}."
         )
 
     def _share(self, mode: Mode) -> float | None:
-        rows = (
-            [m for row in self.twin.rows if (m := row.metrics(mode)) and m.lsb_differ is not None] if self.twin else []
-        )
-        elements = sum(m.elements for m in rows)
-        return 1 - sum((m.lsb_differ or 0.0) * m.elements for m in rows) / elements if elements else None
+        found = [m for row in (self.twin.rows if self.twin else ()) if (m := row.metrics(mode))]
+        return _same([(m.elements, m.lsb_differ) for m in found if m.lsb_differ is not None])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -80,6 +97,7 @@ class Calibration:
             "held_out": list(self.held_out),
             "exact_share": self.exact_share,
             "isolated_share": self.isolated_share,
+            "hybrid_share": self.hybrid_share,
             "refusals": list(self.refusals),
             "tensors": [
                 {"node": r.node, "tensor": r.tensor.index, "exact": 1 - d, "chained": 1 - c}
@@ -98,6 +116,12 @@ class Calibration:
             "corrections_outputs_db": self.corrections.outputs and self.corrections.outputs.gain,
             "corrections_reason": self.corrections.reason,
         }
+
+
+def _same(differing: Sequence[tuple[int, float]]) -> float | None:
+    """(elements, the share of them that differ) of each layer -> the share of all that are the same."""
+    elements = sum(count for count, _ in differing)
+    return 1 - sum(count * share for count, share in differing) / elements if elements else None
 
 
 def _percent(share: float | None) -> str:

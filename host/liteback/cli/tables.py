@@ -188,7 +188,7 @@ def calibration(console: Console, result: Calibration, output: Path) -> None:
         console.print(f"[bold red]unmatched[/] {fit.node} ({fit.kind}): {why}", highlight=False, soft_wrap=True)
     alike = f"; on these samples {', '.join(found.alike)} would be the same" if found.alike else ""
     console.print(f"kernel set    {found.profile.name}{alike}", highlight=False, soft_wrap=True)
-    console.print(f"{verdict(result.exact_share == 1)} {result.proof}", highlight=False, soft_wrap=True)
+    console.print(f"{verdict(result.exact)} {result.proof}", highlight=False, soft_wrap=True)
     console.print(_corrections_line(result), highlight=False, soft_wrap=True)
     console.print(f"[green]wrote[/] {output}", highlight=False, soft_wrap=True)
 
@@ -334,7 +334,7 @@ def trip(console: Console, result: Trip) -> None:
     if certificate is not None:
         console.print(certificate_line(certificate.to_json()), highlight=False, soft_wrap=True)
     if (calibrated := result.calibration) is not None:
-        good = verdict(calibrated.exact_share == 1)
+        good = verdict(calibrated.exact)
         console.print(f"{good} {calibrated.profile.name}: {calibrated.proof}", highlight=False, soft_wrap=True)
     comparison(console, result.primary)
     same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changes)} changes"

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import grpc
 from numpy.typing import NDArray
 
-from liteback.errors import AgentIncompatible, BoardUnreachable, RunFailed
+from liteback.errors import AgentIncompatible, BoardUnreachable, ModelRefused, RunFailed
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
@@ -184,7 +184,20 @@ class Board:
             AgentIncompatible: the runtime, delegate or kernels are not to be had.
             RunFailed: the worker died, or a limit was reached.
         """
-        return RunSession(self._stub.Run, self._metadata, run_config(sha256, options, tensors, patches))
+        try:
+            return RunSession(self._stub.Run, self._metadata, run_config(sha256, options, tensors, patches))
+        except ModelRefused as error:
+            raise ModelRefused(f"{error}{self._newer(options, str(error))}") from error
+
+    def _newer(self, options: RunOptions, refusal: str) -> str:
+        """What to do where a file is newer than the runtime."""
+        if "find op" not in refusal:
+            return ""
+        names = [runtime.name for runtime in self.info.runtimes]
+        others = [name for name in names if name != (options.runtime or names[0])]
+        if others:
+            return f" The board has another runtime, which may know it: --runtime {others[0]}."
+        return " A newer runtime may know it (Python package ai-edge-litert); or convert the model for an older one."
 
     def benchmark(
         self,

@@ -63,4 +63,4 @@ def translate(error: grpc.RpcError, doing: str) -> LitebackError:
     else:
         cause = _STATUSES.get(status, RunFailed)
     advice = f" {_ADVICE[kind]}" if kind in _ADVICE else ""
-    return cause(f"The board's agent failed {doing} ({kind or status.name}): {error.details()}{advice}")
+    return cause(f"The board's agent failed {doing} ({kind or status.name}): {(error.details() or '').strip()}{advice}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from calibration.network import POINTWISE, network
 
+import tflite_build as build
 from liteback.calibration.calibrate import calibrate
 from liteback.calibration.kernel_set import NodeFit, adapted, find_kernel_set
 from liteback.errors import UsageError
@@ -63,6 +64,23 @@ def test_of_a_real_network_too(kernels: str, shared_models: Path, capture: Captu
     assert result.profile.name == KERNEL_SETS[kernels][1]
     assert result.exact_share == 1
     assert {f.node for f in result.kernel_set.fits if f.undetermined}  # ADD never ties
+
+
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
+def test_a_hybrid_layer_tells_its_kernel_set_in_real_values(kernels: str, capture: Capture) -> None:
+    w = np.random.default_rng(1).integers(-127, 128, (12, 30)).astype(np.int8)
+    tensors = [
+        build.Tensor((4, 30), "float32"),
+        build.Tensor(w.shape, "int8", w, scale=0.01, zero_point=0),
+        build.Tensor((12,), "float32", np.linspace(-1, 1, 12, dtype=np.float32)),
+        build.Tensor((4, 12), "float32"),
+    ]
+    data = build.build_model(build.Subgraph(tensors, [build.Op("FULLY_CONNECTED", [0, 1, 2], [3])], [0], [3]))
+    result = calibrate(without_facts(capture(data, 4, kernels)))
+    assert KERNEL_SETS[kernels][1] in (result.profile.name, *result.kernel_set.alike)
+    assert result.exact
+    assert (result.exact_share, result.hybrid_share) == (None, 1)
+    assert "100 % of the hybrid layers' values" in result.proof
 
 
 def test_a_node_that_computes_otherwise_gets_its_own_variant() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import small_models
+import tflite_build as build
 from absent import absent
 from liteback.errors import AgentIncompatible, BoardUnreachable, ModelRefused, RunFailed, UsageError
 from liteback.flatbuffer.tap import Patch, tap
@@ -128,6 +129,13 @@ def test_real_networks_run(options: RunOptions, board: Board, shared_models: Pat
         first, again = (session.invoke(sample, {0: image}).tensors[37] for sample in range(2))
     assert first.shape == (1, 10)
     np.testing.assert_array_equal(first, again)
+
+
+def test_an_operator_that_is_too_new_for_the_runtime_names_another(board: Board) -> None:
+    tensors = [build.Tensor((1, 4), "float32"), build.Tensor((1, 4), "float32")]
+    data = build.build_model(build.Subgraph(tensors, [build.Op("RELU", [0], [1], version=99)], [0], [1]))
+    with pytest.raises(ModelRefused, match=r"Didn't find op .*\n?.*--runtime ai_edge_litert\."):
+        board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
 
 
 @pytest.mark.parametrize("data", [b"", bytes(range(256)) * 20], ids=["empty", "no model"])
