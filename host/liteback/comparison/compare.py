@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..ir import Graph
+from ..ir import ABSENT, Graph, Node
 from ..numerics.affine import dequantize
 from ..recording import Recording
 from .metrics import Meter, Metrics
@@ -48,8 +48,8 @@ def compare(
     progress: called as (samples done, samples).
     Raises: UsageError when there is nothing to compare, or the recording is of another graph.
     """
-    drifting = _drifting(graph)
-    gauges = {t: _Gauge(graph, t, t in drifting) for t in _recorded(graph, recording)}
+    drift = drifting(graph)
+    gauges = {t: _Gauge(graph, t, t in drift) for t in _recorded(graph, recording)}
     samples = range(recording.sample_count) if samples is None else samples
     for done, sample in enumerate(samples, 1):
         device = recording.tensors(sample)
@@ -135,13 +135,19 @@ class _Gauge:
         return {**dict.fromkeys(self.problems, False), **verdicts}
 
 
-def _drifting(graph: Graph) -> set[int]:
-    """Tensors that nodes compute as codes, or from such."""
-    drifting = {t for t in graph.inputs if graph.tensors[t].is_quantized}
+def drifting(graph: Graph) -> set[int]:
+    """Tensors that nodes compute as codes or by way of codes, or from such."""
+    found = {t for t in graph.inputs if graph.tensors[t].is_quantized}
     for node in graph.nodes:
-        inherited = not drifting.isdisjoint(node.inputs)
-        drifting.update(t for t in node.outputs if inherited or graph.tensors[t].is_quantized)
-    return drifting
+        inherited = not found.isdisjoint(node.inputs) or _rounds_inside(node, graph)
+        found.update(t for t in node.outputs if inherited or graph.tensors[t].is_quantized)
+    return found
+
+
+def _rounds_inside(node: Node, graph: Graph) -> bool:
+    """Whether a node's kernel is hybrid: it quantizes real activations, for weights that are codes."""
+    weights = (graph.tensors[t] for t in node.inputs if t != ABSENT)
+    return node.op != "DEQUANTIZE" and any(w.is_constant and w.is_quantized for w in weights)
 
 
 def _recorded(graph: Graph, recording: Recording) -> list[int]:

@@ -24,7 +24,8 @@ class Thresholds:
     amplified: whole quantized networks drift by tens of codes between correct kernel sets, so what is asked
     is that the signal stands 30 dB (a factor of 1000 in power) above the drift, or that the drift is one
     code, since SQNR means little where there is almost no signal. A float tensor that is computed from
-    quantized ones carries their drift, so cumulatively it is asked what they are asked.
+    quantized ones, or by a kernel that quantizes its activations, carries their drift, so cumulatively it is
+    asked what they are asked.
     """
 
     float_isolated: float = 1e-5  # max_abs_over_range
@@ -36,7 +37,7 @@ class Thresholds:
     integer_cumulative: float = 0.01  # differ; an argmax may flip where two values are as good as equal
 
     def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool) -> bool:
-        """drifts: the tensor is quantized, or computed from one that is."""
+        """drifts: the tensor is quantized, or computed from one that is, or by a hybrid kernel."""
         isolated = mode == "isolated"
         if metrics.lsb_max is not None:
             close = metrics.lsb_max <= (self.lsb_isolated if isolated else self.lsb_cumulative)

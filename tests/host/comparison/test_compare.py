@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from host.compare_data import GRAPH, FakeTwin, Fault, record
-from liteback.comparison.compare import RecordingCandidate, compare
+from host.compare_data import GRAPH, FakeTwin, Fault, a_tensor, record
+from liteback.comparison.compare import RecordingCandidate, compare, drifting
 from liteback.comparison.result import Comparison, Thresholds
 from liteback.errors import UsageError
-from liteback.ir import Graph
+from liteback.ir import Graph, Node
 from liteback.recording import Recording
 
 
@@ -64,6 +65,16 @@ def test_a_float_tensor_drifts_with_the_codes_it_is_computed_from(recording: Rec
     assert output.passed
     strict = compare(GRAPH, recording, FakeTwin(), Thresholds(sqnr_cumulative=200))
     assert not strict.outputs[0].passed
+
+
+def test_what_a_hybrid_kernel_computes_drifts_too() -> None:
+    weights = replace(a_tensor(1, "int8", 0.5), data=np.ones((10, 10), np.int8))
+    tensors = (a_tensor(0, "float32"), weights, *(a_tensor(i, "float32") for i in (2, 3, 4)))
+    dense, after = Node(0, "FULLY_CONNECTED", (0, 1), (2,)), Node(1, "RELU", (2,), (3,))
+    hybrid = Graph(0, "hybrid", tensors, (dense, after), (0,), (3,))
+    assert drifting(hybrid) == {2, 3}
+    weights_only = (Node(0, "DEQUANTIZE", (1,), (4,)), replace(dense, inputs=(0, 4)), after)
+    assert drifting(replace(hybrid, nodes=weights_only)) == set()
 
 
 def test_a_fault_spreads_cumulatively_and_not_in_isolation(recording: Recording) -> None:
