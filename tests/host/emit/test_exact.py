@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .cases import CASES
 from .exact_cases import EXACT_CASES
 
 PROFILES = {"builtin": "tflite_runtime-2.14-builtin-x86_64", "reference": "reference"}
+OPTIONS = {kernels: RunOptions(runtime="tflite_runtime", kernels=kernels) for kernels in PROFILES}
 # Where a kernel reads what nobody wrote, no function of its inputs gives its results.
 UNDEFINED = {"BIDIRECTIONAL_SEQUENCE_LSTM-hybrid": "2.14 takes the states of joined results in too long steps"}
 # (operator, version) that 2.14's set of reference kernels does not have.
@@ -63,9 +64,9 @@ def test_every_kind_of_code_is_the_kernels(case: Case, kernels: str, board: Boar
 def check(case: Case, kernels: str, board: Board) -> None:
     if kernels == "reference" and (case.op, case.version) in NO_REFERENCE:
         with pytest.raises(ModelRefused, match="Didn't find op"):
-            run_interpreter(case, board, RunOptions(runtime="tflite_runtime", kernels=kernels))
+            run_interpreter(case, board, OPTIONS[kernels])
         return
-    expected = run_interpreter(case, board, RunOptions(runtime="tflite_runtime", kernels=kernels))
+    expected = run_interpreter(case, board, OPTIONS[kernels])
     emission = emission_of(case, expected, kernels)
     for wanted, result in zip(expected, results(emission.model, case), strict=True):
         np.testing.assert_array_equal(result, wanted)
@@ -91,12 +92,23 @@ def results(model: Any, case: Case) -> list[NDArray[Any]]:
     return [np.asarray(v) for v in (given if isinstance(given, (list, tuple)) else [given])]
 
 
-def test_quotients_of_int8_codes_are_litert_s(board: Board) -> None:
-    """tflite-runtime 2.14 divides uint8 codes only. Nothing is divided by 0: LiteRT refuses that."""
+def _litert_s_own() -> Iterator[Case]:
+    """What tflite-runtime 2.14 computes otherwise, or not at all."""
     below = codes(40, 50, scale=0.03, zero_point=7, seed=1)
     assert below.array is not None
-    below.array[below.array == 7] = 8
-    case = Case("DIV", [codes(40, 50, scale=0.05, zero_point=3), below], {}, [Out("int8", 0.1, 3)], version=2)
+    below.array[below.array == 7] = 8  # a division by 0 is refused
+    yield Case("DIV", [codes(40, 50, scale=0.05, zero_point=3), below], {}, [Out("int8", 0.1, 3)], version=2)
+    x, w = codes(60, 12, dtype="int16", scale=3e-4, zero_point=0), ints(40, 12, low=-127, high=128, dtype="int8")
+    scales = np.linspace(0.007, 0.014, 40)
+    bias = fixed(
+        Arg(ints(40, low=-30000, high=30000, dtype="int64"), scale=(scales * 3e-4).tolist(), zero_point=[0] * 40)
+    )
+    inputs = [x, fixed(Arg(w, scale=scales.tolist(), zero_point=[0] * 40)), bias]
+    yield Case("FULLY_CONNECTED", inputs, {"keep_num_dims": False}, [Out("int16", 2e-3, 0)], version=4)
+
+
+@pytest.mark.parametrize("case", list(_litert_s_own()), ids=lambda case: case.op)
+def test_codes_of_litert_s_own_kernels(case: Case, board: Board) -> None:
     expected = run_interpreter(case, board, RunOptions(runtime="ai_edge_litert", kernels="builtin"))
     model = lift(case.model([a.shape for a in expected]))
     twin = emit(model, "exact", profile=KernelProfile.named("ai_edge_litert-2.3-builtin-x86_64")).model
@@ -121,14 +133,14 @@ def test_a_clamp_that_lives_in_the_codes_range_is_not_taken_for_an_activation(bo
     kernel = fixed(Arg(weights.astype(np.uint8), scale=0.02, zero_point=120))
     bias = fixed(Arg(ints(3, low=0, high=1), scale=0.001, zero_point=0))
     case = Case("CONV_2D", [data, kernel, bias], CONV.options, [Out("uint8", 6.01 / 255, 0)])
-    expected = run_interpreter(case, board, "builtin")
+    expected = run_interpreter(case, board, OPTIONS["builtin"])
     assert 255 in expected[0]
     np.testing.assert_array_equal(results(emission_of(case, expected, "builtin").model, case)[0], expected[0])
 
 
 def test_a_saved_model_computes_the_same_bits(board: Board, tmp_path: Path) -> None:
     """.keras: loaded with liteback's layers; SavedModel: with TensorFlow alone. Both still hold the constants."""
-    expected = run_interpreter(CONV, board, "builtin")
+    expected = run_interpreter(CONV, board, OPTIONS["builtin"])
     emission = emission_of(CONV, expected, "builtin")
     save(emission, tmp_path / "model.keras")
     save(emission, tmp_path / "saved")
@@ -179,5 +191,5 @@ def test_an_accumulator_beyond_24_bits_stays_exact(board: Board) -> None:
         [Out("int8", 3.3e-5 * 4, 0)],
         version=4,
     )
-    expected = run_interpreter(case, board, "reference")
+    expected = run_interpreter(case, board, OPTIONS["reference"])
     np.testing.assert_array_equal(results(emission_of(case, expected, "reference").model, case)[0], expected[0])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..fixed_point import DOUBLE, ROUNDINGS
+from ..fixed_point import ROUNDINGS, SINGLE
 from ..operator import Operator, exact
 from .common import (
     Codes,
@@ -60,7 +60,7 @@ def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) ->
     narrow, rounding = op.variant == NARROW, op.variant
     if op.variant == NEON:
         rounding = product_rounding(units, depth, math.prod(data.shape) // depth)
-    y = finish(op, acc, b, by, DOUBLE if narrow else rounding, wide=is_wide(b) and not narrow)
+    y = finish(op, acc, b, by, SINGLE if narrow else rounding, wide=is_wide(b) and not narrow)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
 
 
