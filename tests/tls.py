@@ -38,10 +38,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def flags(folder: Path, pairs: Pairs, port: int) -> list[str]:
+def flags(folder: Path, pairs: Pairs, port: int, host: str = "127.0.0.1") -> list[str]:
     """The agent's flags, and the files that they name."""
     files = {"cert": pairs.board.certificate, "key": pairs.board.key, "client-ca": pairs.expected}
-    words = ["--tls-listen", f"127.0.0.1:{port}"]
+    words = ["--tls-listen", f"{host}:{port}"]
     for name, content in files.items():
         path = folder / f"{name}.pem"
         path.write_bytes(content)
@@ -51,10 +51,10 @@ def flags(folder: Path, pairs: Pairs, port: int) -> list[str]:
 
 
 @contextmanager
-def agent(folder: Path, pairs: Pairs) -> Iterator[tuple[LocalAgent, int]]:
+def agent(folder: Path, pairs: Pairs, host: str = "127.0.0.1") -> Iterator[tuple[LocalAgent, int]]:
     """An agent that listens with these keys, and its port."""
     port = free_port()
-    running = LocalAgent(flags(folder, pairs, port), store=folder / "store")
+    running = LocalAgent(flags(folder, pairs, port, host), store=folder / "store")
     try:
         yield running, port
     finally:

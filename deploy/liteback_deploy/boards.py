@@ -6,6 +6,7 @@
     [boards.kitchen]
     target = "pi@192.168.1.7:2222"    # or an SSH alias; beside it: port, identity, jump, ssh_config
     kernels = "builtin"               # runtime, kernels, delegate, threads: what commands use unless told otherwise
+    direct = true                     # so, too: deploy sets direct connections up, the others make them
 
     [boards.coral]
     target = "mendel@coral"
@@ -37,7 +38,7 @@ else:
     import tomli as tomllib
 
 _SSH = {"port": int, "identity": str, "jump": str, "ssh_config": str}
-_RUN = {"runtime": str, "kernels": str, "delegate": str, "threads": int}
+_RUN = {"runtime": str, "kernels": str, "delegate": str, "threads": int, "direct": bool}
 _EVERY = "all"
 
 

@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from liteback_deploy import scripts
 from liteback_deploy.errors import DeployError, Unreachable, Unsuitable
@@ -21,6 +21,15 @@ from liteback_deploy.ssh import Connection
 _log = logging.getLogger(__name__)
 _BLOCK = 64 << 10
 _NO_AGENT, _NOT_RUNNING = 3, 4  # exit codes of credentials.sh
+
+
+class Serving(NamedTuple):
+    """Where an agent is on its board. port: of 127.0.0.1; token: what its calls carry; direct: its port for direct
+    connections, or 0."""
+
+    port: int
+    token: str
+    direct: int
 
 
 class AgentLink:
@@ -36,7 +45,7 @@ class AgentLink:
         self._lock = threading.Lock()
         self._connection = first or dial()
         try:
-            self._port, self.token = credentials(self._connection)
+            self._port, self.token, _ = credentials(self._connection)
             self._connection.open_tcp(self._port).close()  # is it allowed, and does something listen?
         except BaseException:
             self._connection.close()
@@ -45,6 +54,9 @@ class AgentLink:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True, name="liteback-forward").start()
+
+    def wake(self) -> None:
+        """Nothing: whoever connects to the forward makes a new SSH connection, which starts the agent."""
 
     def close(self) -> None:
         # A thread that waits in accept() wakes up by the shutdown, not by the close.
@@ -82,17 +94,17 @@ class AgentLink:
             if not self._connection.alive:
                 self._connection.close()
                 self._connection = self._dial()
-                self._port, _ = credentials(self._connection)
+                self._port = credentials(self._connection).port
             try:
                 return self._connection.open_tcp(self._port)
             except Unreachable:
                 # The agent may have been started again, at another port.
-                self._port, _ = credentials(self._connection)
+                self._port = credentials(self._connection).port
                 return self._connection.open_tcp(self._port)
 
 
-def credentials(connection: Connection) -> tuple[int, str]:
-    """Port and token of the agent on a board.
+def credentials(connection: Connection) -> Serving:
+    """Where the agent of a board is, and what it wants to be told.
 
     Raises:
         Unsuitable: there is no agent, or it does not run.
@@ -106,8 +118,8 @@ def credentials(connection: Connection) -> tuple[int, str]:
             f"The agent on {where} does not run: `liteback agent logs` says why, `agent restart` starts it."
         )
     scripts.check(result, "reading the agent's address", connection)
-    token, address = result.stdout.split()[-2:]
-    return int(address.rpartition(":")[2]), token
+    token, address, direct = result.stdout.split()[-3:]
+    return Serving(int(address.rpartition(":")[2]), token, int(direct))
 
 
 def _pump(source: Any, sink: Any) -> None:

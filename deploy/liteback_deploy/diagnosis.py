@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from liteback_deploy.errors import DeployError, HostKeyRefused, LoginRefused, Unsuitable
+from liteback_deploy import keys
+from liteback_deploy.errors import CertificateRefused, DeployError, HostKeyRefused, LoginRefused, Unsuitable
 from liteback_deploy.facts import Facts, gather
+from liteback_deploy.keys import Keys
 from liteback_deploy.matrix import select
 from liteback_deploy.ssh import Connection
 
@@ -59,7 +61,7 @@ def examine(connection: Connection) -> tuple[list[Finding], Facts | None]:
         facts = gather(connection)
     except DeployError as error:
         return [*found, Finding("shell", False, str(error), error.exit_code)], None
-    return [*found, *findings(facts)], facts
+    return [*found, *findings(facts), *_direct(facts, keys.kept(connection.endpoint))], facts
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
@@ -130,6 +132,22 @@ def _agent(facts: Facts) -> Iterator[Finding]:
     mend = "" if running else ": `liteback agent logs` says why, `liteback agent restart` starts it"
     state = f"{facts.service or 'no'} service, {facts.running or 'not running'}{mend}"
     yield Finding("agent runs", running, state, Unsuitable.exit_code)
+
+
+def _direct(facts: Facts, own: Keys | None) -> Iterator[Finding]:
+    """Direct connections, where the board takes them: whether this workstation can make one."""
+    port, fingerprint = facts.direct
+    if not port:
+        return
+    if own is None or own.sum != fingerprint:
+        mend = (
+            f"port {port}, with keys that are not this workstation's: `liteback deploy TARGET --direct` makes new ones"
+        )
+        yield Finding("direct", False, mend, CertificateRefused.exit_code)
+        return
+    days = own.days_left
+    mend = "" if days > 0 else ": `liteback deploy TARGET --direct` makes new ones"
+    yield Finding("direct", days > 0, f"port {port}, keys good for {days:.0f} days{mend}", CertificateRefused.exit_code)
 
 
 def _coral(facts: Facts) -> Iterator[Finding]:

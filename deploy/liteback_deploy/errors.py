@@ -5,6 +5,7 @@ DeployError
 ├── Unreachable ....... 3    no connection, or the link was lost
 │   └── LoginRefused           sshd is there and lets this user not in
 ├── HostKeyRefused .... 4    the board's host key is unknown, has changed or was revoked
+│   └── CertificateRefused     so it is with a certificate of a direct connection
 └── Unsuitable ........ 5    the board cannot take the agent, or has none that runs
 
 A message says which rule was broken, where, what was received, and what to do.
@@ -39,6 +40,10 @@ class HostKeyRefused(DeployError):
     """The board's host key is unknown, has changed, or was revoked."""
 
     exit_code = 4
+
+
+class CertificateRefused(HostKeyRefused):
+    """A certificate of a direct connection is missing, is another than it should be, or has expired."""
 
 
 class Unsuitable(DeployError):

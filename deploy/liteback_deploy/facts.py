@@ -22,6 +22,7 @@ class Facts:
 
     machine: of the userland, as wheels name it: a 64-bit kernel may carry a 32-bit userland. clock_skew: how far the
     board's clock is ahead, in seconds. service: `user`, `system` or `background`; running: what systemd calls it.
+    direct: the port for direct connections, 0 where there are none, and the sum of the certificates that they use.
     partial: the name and the size of an upload that was cut off. coral: (USB id or `pci`, Mbit/s) of each Edge TPU.
     celsius: the hottest thermal zone; 0 where there is none. throttled: what a Raspberry Pi says of itself.
     """
@@ -56,6 +57,7 @@ class Facts:
     running: str
     token: bool
     address: str
+    direct: tuple[int, str]
     coral: tuple[tuple[str, int], ...]
     libedgetpu: str
     throttled: str
@@ -119,6 +121,7 @@ def parse(text: str, now: float) -> Facts:
         running=got.get("running", ""),
         token=_yes(got, "token"),
         address=got.get("address", ""),
+        direct=_direct(got.get("direct", "")),
         coral=tuple(_stick(value) for key, _, value in pairs if key == "coral"),
         libedgetpu=got.get("libedgetpu", ""),
         throttled=got.get("throttled", ""),
@@ -141,6 +144,12 @@ def _stick(text: str) -> tuple[str, int]:
     """`18d1:9302 5000` -> its id and its speed."""
     name, _, speed = text.strip().partition(" ")
     return name, int(speed) if speed.isdigit() else 0
+
+
+def _direct(text: str) -> tuple[int, str]:
+    """`50443 9f86...` -> port and sum."""
+    port, _, fingerprint = text.partition(" ")
+    return (int(port), fingerprint) if port.isdigit() else (0, "")
 
 
 def _number(got: Mapping[str, str], key: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liteback_deploy import bundle as bundles
-from liteback_deploy import scripts
+from liteback_deploy import keys, scripts
 from liteback_deploy.errors import Unsuitable
 from liteback_deploy.facts import Facts, gather
 from liteback_deploy.matrix import select
@@ -27,21 +27,27 @@ class Deployment:
 
 
 def prepare(
-    connection: Connection, runtime: str = "", wheelhouse: Path | None = None, system: bool = False
+    connection: Connection,
+    runtime: str = "",
+    wheelhouse: Path | None = None,
+    system: bool = False,
+    direct: bool | None = None,
+    direct_port: int | None = None,
 ) -> Deployment:
     """Ask the board what it is, choose and pack what it needs, and plan. Changes nothing on the board.
 
     Raises:
         Unsuitable: the board cannot take the agent; the message says why, and what to do.
-        BadRequest: there is no such runtime, or the wheelhouse lacks a wheel.
+        BadRequest: there is no such runtime, the wheelhouse lacks a wheel, or a port comes without `direct`.
         Unreachable: the link was lost.
     """
     connection.check_forwarding()
     facts = gather(connection)
     preflight(facts)
+    change = keys.change(facts, connection.endpoint, direct, direct_port)
     selection = select(facts, runtime)
     bundle = bundles.build(selection, facts.python_path, wheelhouse)
-    return Deployment(facts, plan(facts, bundle, selection.board_numpy, system))
+    return Deployment(facts, plan(facts, bundle, selection.board_numpy, system, change))
 
 
 def carry_out(connection: Connection, todo: Plan, progress: Progress = lambda done, total, text: None) -> None:
@@ -54,6 +60,8 @@ def carry_out(connection: Connection, todo: Plan, progress: Progress = lambda do
     for number, step in enumerate(todo.steps):
         progress(number, len(todo.steps), step.name)
         _do(connection, todo, step, progress)
+    if todo.direct is not None:
+        keys.settle(connection.endpoint, todo.direct)
     progress(len(todo.steps), len(todo.steps), "done")
 
 

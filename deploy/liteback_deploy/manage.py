@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from liteback_deploy import scripts
+from liteback_deploy import keys, scripts
 from liteback_deploy.errors import BadRequest, Unsuitable
 from liteback_deploy.facts import Facts, gather
 from liteback_deploy.ssh import Connection
@@ -47,12 +47,14 @@ def rollback(connection: Connection) -> Facts:
 
 
 def uninstall(connection: Connection, purge: bool) -> Facts:
-    """Remove the service and every version; with `purge` also models, token and logs. The facts before.
+    """Remove the service, every version and the keys of direct connections, here too; with `purge` also models, token
+    and logs. The facts before.
 
     Lingering stays as it is: other services of the user may rely on it.
     """
     facts = gather(connection)
     scripts.checked(connection, "uninstalling", "remove.sh", ("all" if purge else "agent",))
+    keys.forget(connection.endpoint)
     return facts
 
 

@@ -8,6 +8,7 @@ from liteback_deploy import service
 from liteback_deploy.bundle import Bundle
 from liteback_deploy.errors import Unsuitable
 from liteback_deploy.facts import Facts
+from liteback_deploy.keys import Change
 
 _RESERVE = 64 << 20  # bytes of the disk that stay free
 
@@ -30,12 +31,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deployment will do. notes: what the user should know."""
+    """What a deployment will do. notes: what the user should know. direct: what changes about direct connections."""
 
     bundle: Bundle
     service: service.Kind
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
+    direct: Change | None = None
 
 
 def preflight(facts: Facts) -> None:
@@ -61,7 +63,7 @@ def preflight(facts: Facts) -> None:
         raise Unsuitable("The board cannot take the agent:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
-def plan(facts: Facts, bundle: Bundle, board_numpy: bool, system: bool = False) -> Plan:
+def plan(facts: Facts, bundle: Bundle, board_numpy: bool, system: bool = False, direct: Change | None = None) -> Plan:
     """The steps from what is to what shall be.
 
     Raises:
@@ -91,7 +93,9 @@ def plan(facts: Facts, bundle: Bundle, board_numpy: bool, system: bool = False) 
     if not (current and installed and facts.running == "active" and facts.address):
         does = f"make {bundle.id} the current version and start it" if not current else "start it"
         steps.append(Step("activate", does, "activate.sh", (kind, bundle.id)))
-    return Plan(bundle, kind, tuple(steps), tuple(_notes(facts)))
+    if direct is not None:
+        steps.append(_direct(kind, direct))
+    return Plan(bundle, kind, tuple(steps), tuple(_notes(facts)), direct)
 
 
 _DESCRIPTIONS = {
@@ -111,6 +115,14 @@ def _upload(facts: Facts, bundle: Bundle) -> Step:
 def _unpack(bundle: Bundle) -> Step:
     does = f"verify its sha256 and unpack it ({bundle.unpacked:,} bytes)"
     return Step("unpack", does, "unpack.sh", (bundle.id, bundle.sha256))
+
+
+def _direct(kind: service.Kind, change: Change) -> Step:
+    """The last step: the version that runs then is one that can do it."""
+    does = "take no direct connections any more, and remove their keys"
+    if change.port:
+        does = f"listen on port {change.port} of the network with mutual TLS, with new keys on both sides"
+    return Step("direct", does, "direct.sh", (kind, str(change.port)), change.theirs)
 
 
 def _check_disk(facts: Facts, bundle: Bundle) -> None:

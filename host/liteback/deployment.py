@@ -42,6 +42,7 @@ class Deployed:
             "facts": self.deployment.facts.to_json(),
             "bundle": plan.bundle.to_json(),
             "service": plan.service,
+            "direct": plan.direct.port if plan.direct is not None else self.deployment.facts.direct[0],
             "steps": [{"name": step.name, "does": step.does} for step in plan.steps],
             "notes": list(plan.notes),
             "agent": self.agent,
@@ -55,6 +56,8 @@ def deploy(
     runtime: str = "",
     wheelhouse: Path | None = None,
     system: bool = False,
+    direct: bool | None = None,
+    direct_port: int | None = None,
     dry_run: bool = False,
     progress: Progress = lambda done, total, text: None,
 ) -> Deployed:
@@ -62,11 +65,12 @@ def deploy(
 
     board: an entry of the boards file, or what `--target` takes. runtime: `tflite_runtime`, `ai_edge_litert`, or empty:
     the first that fits the board. wheelhouse: a folder of wheels in place of the package index. system: a unit of the
-    system's systemd, through sudo.
+    system's systemd, through sudo. direct: whether the board takes direct connections, at `direct_port`; None: as the
+    boards file says, else as it is.
 
     Raises:
         UsageError: the target is `local`, or an option breaks a rule.
-        BoardUnreachable, HostKeyError: no connection.
+        BoardUnreachable, HostKeyError: no connection, or none directly where that was asked for.
         AgentIncompatible: the board cannot take the agent; the message says why, and what to do.
     """
     started = time.monotonic()
@@ -75,11 +79,12 @@ def deploy(
     board = remote_board(board) if isinstance(board, str) else board
     dial = dialler(board)
     with deploy_errors(), dial() as connection:
-        found = install.prepare(connection, runtime, wheelhouse, system)
+        direct = board.run.get("direct") if direct is None else direct
+        found = install.prepare(connection, runtime, wheelhouse, system, direct, direct_port)
         agent = ""
         if not dry_run:
             install.carry_out(connection, found.plan, progress)
-            link = RemoteAgent(dial, connection)
+            link = RemoteAgent(dial, connection, direct=bool(direct))
             with Board(board.target, link.address, link.token, link.stop, link) as answering:
                 agent = answering.info.agent_version
     return Deployed(board.name, found, dry_run, agent, time.monotonic() - started)

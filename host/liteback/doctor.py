@@ -33,19 +33,19 @@ class Check:
         return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
-def diagnose(target: str = "local") -> list[Check]:
+def diagnose(target: str = "local", direct: bool | None = None) -> list[Check]:
     """Every check in the order in which a person would make them; a board that cannot be reached ends the list."""
     checks = list(_workstation())
     try:
         entry = board_entry(target)
         if entry.target.is_local:
-            return [*checks, *_board(target)]
-        return [*checks, *_remote(target, entry)]
+            return [*checks, *_board(target, direct)]
+        return [*checks, *_remote(target, entry, direct)]
     except UsageError as error:
         return [*checks, Check("target", False, str(error), error.exit_code)]
 
 
-def _remote(target: str, entry: BoardEntry) -> Iterator[Check]:
+def _remote(target: str, entry: BoardEntry, direct: bool | None) -> Iterator[Check]:
     """The way to a board behind SSH, the board itself, and its agent."""
     dial = dialler(entry)
     found: list[Finding] = []
@@ -56,7 +56,7 @@ def _remote(target: str, entry: BoardEntry) -> Iterator[Check]:
         found += examined
     yield from (Check(f.name, f.ok, f.detail, f.exit_code) for f in found)
     if connection is not None and facts is not None and facts.current:
-        yield from _board(target, remote=True)
+        yield from _board(target, direct, remote=True)
 
 
 def _workstation() -> Iterator[Check]:
@@ -69,12 +69,12 @@ def _workstation() -> Iterator[Check]:
             yield Check(package, False, "not installed: pip install 'liteback[host]'", AgentIncompatible.exit_code)
 
 
-def _board(target: str, remote: bool = False) -> Iterator[Check]:
+def _board(target: str, direct: bool | None, remote: bool = False) -> Iterator[Check]:
     """What the agent says. remote: the facts of the board have told about the rest already."""
     from .session.board import connect
 
     try:
-        board = connect(target)
+        board = connect(target, direct)
     except LitebackError as error:
         yield Check("connection", False, str(error), error.exit_code)
         return

@@ -5,7 +5,7 @@ LitebackError
 ├── GateFailed ............ 1    the run went well, the numbers did not pass
 ├── BoardError
 │   ├── BoardUnreachable .. 3    no connection, or the login was refused
-│   ├── HostKeyError ...... 4    the board's host key is unknown or has changed
+│   ├── HostKeyError ...... 4    the board's host key, or a direct connection's certificate, is unknown or has changed
 │   ├── AgentIncompatible . 5    agent or runtime missing, too old, too new
 │   └── RunFailed ......... 6    a session ended early; what was recorded is kept
 ├── NoCertificate ......... 7    the taps changed what they measure
@@ -55,7 +55,7 @@ class BoardUnreachable(BoardError):
 
 
 class HostKeyError(BoardError):
-    """The board's host key is unknown or has changed."""
+    """The board's host key is unknown or has changed; or, of a direct connection, either side's certificate."""
 
     exit_code = 4
 

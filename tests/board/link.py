@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import socket
 import struct
@@ -26,7 +27,8 @@ NO_RULES = "table inet fault\ndelete table inet fault\n"
 
 
 class Link:
-    """127.0.0.1:`port` of this machine, forwarded over a veth pair to port 22 of a box.
+    """127.0.0.1:`port` of this machine, forwarded over a veth pair to port 22 of a box; 127.0.0.1:`direct_port` to the
+    port of the same number there.
 
     One thread lives in a network namespace of its own, which holds this machine's end of the pair and goes when the
     thread goes: nothing is left behind, even by a run that was killed. What needs that namespace runs in `call`.
@@ -36,8 +38,8 @@ class Link:
     """
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self._listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        self.port, self.direct_port = (int(listener.getsockname()[1]) for listener in self._listeners)
         self._pid = 0  # a process of the box; 0 while there is no cable
         self._delay, self._loss, self._rate = 0.0, 0.0, ""
         self._clients: set[asyncio.StreamWriter] = set()
@@ -115,21 +117,26 @@ class Link:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        server = await asyncio.start_server(self._forward, sock=self._listener)
+        forwards = (functools.partial(self._forward, port) for port in (22, self.direct_port))
+        servers = [
+            await asyncio.start_server(forward, sock=listener)
+            for forward, listener in zip(forwards, self._listeners, strict=True)
+        ]
         self._ready.set_result(None)
         await self._closing.wait()
-        server.close()
+        for server in servers:
+            server.close()
         self._abort()
 
     def _abort(self) -> None:
         for client in self._clients:
             _reset(client)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
         self._clients.add(writer)
         try:
-            far_reader, far_writer = await self._reach()
+            far_reader, far_writer = await self._reach(port)
             ends.append(far_writer)
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
             for end in ends:
@@ -143,11 +150,11 @@ class Link:
             for end in ends:  # a close would wait for a dark board to take what is still to be sent
                 end.transport.abort()
 
-    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _reach(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the box, however long that takes: what is out of reach is silent, as a cut cable is."""
         while True:
             try:
-                return await asyncio.open_connection(BOX, 22)
+                return await asyncio.open_connection(BOX, port)
             except OSError as error:
                 if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT):
                     raise

@@ -31,6 +31,7 @@ class NamespaceBox(Box):
         self._rootfs = built(arch)
         self._link = Link()
         super().__init__(self._link.port, variant)
+        self.direct_port = self._link.direct_port  # of 127.0.0.1, and of the box
         self._card = self._folder / "card"
         with open(self._card, "w") as card:
             card.truncate(CARD_SIZE)

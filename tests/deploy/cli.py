@@ -12,8 +12,6 @@ from typing import Any
 from board.box import Box
 from board.host import cache
 
-NAMES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME")
-
 
 class Cli:
     """Runs `liteback` in processes. The boards file is in `config`; bundles stay in the tests' cache."""
@@ -22,7 +20,11 @@ class Cli:
         self.config = config
         self.boards = config / "liteback" / "boards.toml"
         self.boards.parent.mkdir(parents=True)
-        self.environment = {"XDG_CONFIG_HOME": str(config), "XDG_CACHE_HOME": str(cache() / "xdg")}
+        self.environment = {
+            "XDG_CONFIG_HOME": str(config),
+            "XDG_CACHE_HOME": str(cache() / "xdg"),
+            "XDG_DATA_HOME": str(config / "data"),
+        }
 
     def knows(self, **boxes: Box) -> Cli:
         """Write a boards file with these boxes, and a group `lab` of them all."""

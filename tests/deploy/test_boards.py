@@ -22,6 +22,7 @@ identity = "/keys/pi"
 jump = "bastion"
 kernels = "builtin"
 threads = 2
+direct = true
 
 [boards.coral]
 target = "mendel@coral"
@@ -48,7 +49,7 @@ def test_what_a_target_means() -> None:
     kitchen = known.one("kitchen")
     assert kitchen.target == Target("192.168.1.7", "pi", 2222)
     assert kitchen.ssh == SshOptions(None, Path("/keys/pi"), "bastion", None)
-    assert kitchen.run == {"kernels": "builtin", "threads": 2}
+    assert kitchen.run == {"kernels": "builtin", "threads": 2, "direct": True}
     assert known.one("coral").run == {"delegate": "libedgetpu.so.1", "threads": 4}
     assert [board.name for board in known.find("@lab")] == ["kitchen", "coral"]
     assert [board.name for board in known.find("@all")] == ["kitchen", "coral"]
@@ -79,7 +80,7 @@ def test_no_file(tmp_path: Path) -> None:
     [
         ("[boards.a]\nhost = 'x'", r"\[boards\.a\] must have a `target`"),
         ("[boards.a]\ntarget = '-x'", r"\[boards\.a\]: A target is"),
-        ("[boards.a]\ntarget = 'x'\nthread = 3", r"\[boards\.a\] may have target, .*threads\. Received: 'thread'"),
+        ("[boards.a]\ntarget = 'x'\nthread = 3", r"\[boards\.a\] may have target, .*direct\. Received: 'thread'"),
         ("[boards.a]\ntarget = 'x'\nthreads = 'many'", r"threads in \[boards\.a\] is a int"),
         ("[defaults]\nport = 22", r"\[defaults\] may have"),
         ("[groups]\nlab = ['nobody']", r"group lab must list boards of the file. Received: 'nobody'"),

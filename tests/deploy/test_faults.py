@@ -50,6 +50,14 @@ def in_mid_capture(folder: Path, samples: int, fault: Callable[[], None]) -> Rec
         return running.result(500)
 
 
+def down_and_up(box: NamespaceBox, how: str) -> None:
+    if how == "power_cut":
+        box.power_cut()
+        box.up()
+    else:
+        box.reboot()
+
+
 def until(condition: Callable[[], bool], running: Future[object] | None = None) -> None:
     deadline = time.monotonic() + 120
     while not condition():
@@ -88,22 +96,16 @@ def test_connections_that_are_reset(deployed: NamespaceBox, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("how", ["power_cut", "reboot"])
 def test_a_board_that_goes_down_in_mid_capture(how: str, deployed: NamespaceBox, tmp_path: Path) -> None:
-    def down_and_up() -> None:
-        if how == "power_cut":
-            deployed.power_cut()
-            deployed.up()
-        else:
-            deployed.reboot()
-
     with deployed.fault("link", delay_ms=20):
-        is_whole(in_mid_capture(tmp_path / "recording", 20, down_and_up), 20)
+        is_whole(in_mid_capture(tmp_path / "recording", 20, lambda: down_and_up(deployed, how)), 20)
 
 
+@pytest.mark.parametrize("how", ["power_cut", "reboot"])
 @pytest.mark.parametrize("moment", [".incoming-*", ".new-*", "NEW/bundle.json"])
-def test_a_power_cut_in_mid_deployment(
-    moment: str, deployed: NamespaceBox, cli: Cli, monkeypatch: pytest.MonkeyPatch
+def test_a_board_that_goes_down_in_mid_deployment(
+    moment: str, how: str, deployed: NamespaceBox, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moment: what there is in the agent's folder when the power goes."""
+    """moment: what there is in the agent's folder when the board goes down."""
     old = deploy("box").deployment.plan.bundle.id
     change_sources(monkeypatch, "server.py", f"\n# newer, for {moment}\n".encode())
     new = deploy("box", dry_run=True).deployment.plan.bundle.id
@@ -111,11 +113,10 @@ def test_a_power_cut_in_mid_deployment(
     with deployed.fault("link", rate="100mbit"), ThreadPoolExecutor(1) as pool:
         running: Future[Deployed] = pool.submit(deploy, "box")
         until(lambda: bool(deployed.run(seen, user="pi", check=False).stdout))
-        deployed.power_cut()
-        # The board is dark for as long as it takes to notice that.
+        down_and_up(deployed, how)
         with pytest.raises(BoardError):
             running.result(120)
-        deployed.up()
+    until(lambda: bool(deployed.run("pgrep -f 'm [l]iteback_agent'", check=False).stdout))  # before anybody logs in
     now = deployed.run(f"readlink {AGENT}/current", user="pi").stdout.strip()
     assert now == old
     with connect("box") as board, board.open(board.put_model(MODEL)):

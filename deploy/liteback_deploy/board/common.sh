@@ -53,6 +53,11 @@ restart_agent() {
     esac
 }
 
+# direct_port: where the agent takes direct connections, or 0.
+direct_port() {
+    if [ -s "$state/tls/board.key" ]; then cat "$state/tls/port"; else echo 0; fi
+}
+
 # answers: waits until the running agent serves; says why where it does not.
 answers() {
     "$agent/current/python" -m liteback_agent.check "$state/token" "$state/address"

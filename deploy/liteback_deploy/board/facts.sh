@@ -78,4 +78,6 @@ elif [ -e "$state/background" ]; then
 fi
 [ -s "$state/token" ] && say token yes
 say address "$(cat "$state/address" 2>/dev/null)"
+port=$(direct_port)
+[ "$port" = 0 ] || say direct "$port $(cat "$state/tls/board.pem" "$state/tls/client.pem" | sha256sum | cut -d ' ' -f 1)"
 :

@@ -1,4 +1,5 @@
-# remove.sh WHAT: `service`: no service of any kind is left; `agent`: nor the agent; `all`: nor models, token and logs.
+# remove.sh WHAT: `service`: no service of any kind is left; `agent`: nor the agent, nor the keys of direct connections;
+# `all`: nor models, token and logs.
 set -u
 if [ -e "$user_unit" ]; then
     stop_agent user 2>/dev/null
@@ -14,6 +15,6 @@ fi
 stop_agent background
 rm -f "$state/background" "$state/address"
 case $1 in
-agent) rm -rf "$agent" ;;
+agent) rm -rf "$agent" "$state/tls" "$state"/.tls-* ;;
 all) rm -rf "$root" ;;
 esac

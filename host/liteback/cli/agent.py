@@ -31,21 +31,16 @@ def status(
     """What is installed, whether it runs, and whether it answers."""
     from liteback_deploy import manage
 
-    from ..errors import AgentIncompatible, LitebackError
-    from ..session.board import Board
-    from ..session.remote import RemoteAgent, dialler
+    from ..errors import AgentIncompatible
 
     with connected(board) as connection:
         facts = manage.installed(connection)
-    answers, problem = "", ""
-    try:
-        link = RemoteAgent(dialler(board))
-        with Board(board.target, link.address, link.token, link.stop, link) as answering:
-            answers = answering.info.agent_version
-    except LitebackError as error:
-        problem = str(error)
+    answers, problem = _asked(board)
     document = {**_versions(facts), "service": facts.service, "state": facts.running, "answers": bool(answers)}
     document |= {"agent": answers, "problem": problem, "target": board.name}
+    if port := facts.direct[0]:
+        straight, why_not = _asked(board, direct=True)
+        document["direct"] = {"port": port, "answers": bool(straight), "problem": why_not}
     if json:
         emit_json(document)
     else:
@@ -144,6 +139,20 @@ def connected(board: BoardEntry) -> Iterator[Connection]:
 
     with deploy_errors(), dialler(board)() as connection:
         yield connection
+
+
+def _asked(board: BoardEntry, direct: bool = False) -> tuple[str, str]:
+    """The version of the agent that answers, or why none does."""
+    from ..errors import LitebackError
+    from ..session.board import Board
+    from ..session.remote import RemoteAgent, dialler
+
+    try:
+        link = RemoteAgent(dialler(board), direct=direct)
+        with Board(board.target, link.address, link.token, link.stop, link) as answering:
+            return answering.info.agent_version, ""
+    except LitebackError as error:
+        return "", str(error)
 
 
 def _versions(facts: Facts) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from . import tables
 from .group import boards_of, on_each
 from .shared import (
     Delegate,
+    Direct,
     Gates,
     InputRange,
     Json,
@@ -41,14 +42,14 @@ if TYPE_CHECKING:
     from ..prove import Proof
 
 
-def doctor(target: Target = "local", json: Json = False) -> None:
+def doctor(target: Target = "local", direct: Direct = None, json: Json = False) -> None:
     """Check workstation and board, and say how to mend what is wrong."""
     from ..doctor import diagnose
 
     if names := boards_of(target):
-        on_each(names, lambda name, bar: sound(name, diagnose(name)), json)
+        on_each(names, lambda name, bar: sound(name, diagnose(name, direct)), json)
         return
-    checks = diagnose(target)
+    checks = diagnose(target, direct)
     if json:
         emit_json({"target": target, "checks": [c.to_json() for c in checks], "ok": all(c.ok for c in checks)})
     else:
@@ -79,6 +80,7 @@ def capture(
     samples: Samples = None,
     input_range: InputRange = None,
     target: Target = "local",
+    direct: Direct = None,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="conv2d_*, op:CONV_2D, #12..30, !name. Repeatable; all if not given."),
@@ -103,7 +105,7 @@ def capture(
 
     def on(name: str, folder: Path, bar: Report) -> dict[str, Any]:
         options = run_options(name, runtime, kernels, delegate, threads, memory)
-        with connect(name) as board:
+        with connect(name, direct) as board:
             return capture_document(run(board, lifted, data, samples_of, folder, options, select or (), budget, bar))
 
     if names := boards_of(target):
@@ -157,6 +159,7 @@ def prove(
     samples: Samples = None,
     input_range: InputRange = None,
     target: Target = "local",
+    direct: Direct = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the two recordings here.")] = None,
     gate: Gates = None,
     runtime: Runtime = "",
@@ -177,7 +180,7 @@ def prove(
 
     def on(name: str, folder: Path, bar: Report) -> Proof:
         options = run_options(name, runtime, kernels, delegate, threads, memory)
-        with connect(name) as board:
+        with connect(name, direct) as board:
             return run(board, files, samples_of, folder, options, progress=bar)
 
     def judged(proof: Proof) -> dict[str, Any]:

@@ -58,6 +58,17 @@ def deploy(
     ] = None,
     runtime: Runtime = "",
     system: Annotated[bool, typer.Option("--system", help="A unit of the system's systemd, through sudo.")] = False,
+    direct: Annotated[
+        bool | None,
+        typer.Option(
+            "--direct/--no-direct",
+            help="Let the agent take direct connections, with mutual TLS; or no more. As it is, if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    direct_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Where it takes them (50443).", min=1, max=65535)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Install the agent on a board over SSH. The board needs Python and sshd, and no internet."""
@@ -69,6 +80,8 @@ def deploy(
             runtime=runtime,
             wheelhouse=wheelhouse,
             system=system,
+            direct=direct,
+            direct_port=direct_port,
             dry_run=dry_run,
             progress=bar,
         )

@@ -25,9 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog=(
-        "Exit codes: 0 good; 1 a gate failed; 2 wrong usage; 3 board unreachable; 4 host key; 5 agent or runtime "
-        "incompatible; 6 incomplete, resumable; 7 no certificate; 8 model invalid or not supported; 70 our bug; "
-        "130 interrupted."
+        "Exit codes: 0 good; 1 a gate failed; 2 wrong usage; 3 board unreachable; 4 host key or certificate; 5 agent "
+        "or runtime incompatible; 6 incomplete, resumable; 7 no certificate; 8 model invalid or not supported; 70 our "
+        "bug; 130 interrupted."
     ),
 )
 for command in (

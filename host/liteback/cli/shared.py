@@ -33,6 +33,14 @@ Report = Callable[[int, int, str], None]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="A TensorFlow Lite file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 Target = Annotated[str, typer.Option(help="local, user@host[:port], an SSH alias, or a board of the boards file.")]
+Direct = Annotated[
+    bool | None,
+    typer.Option(
+        "--direct/--no-direct",
+        help="Straight to the board's address with mutual TLS, as `deploy --direct` set it up; else through SSH.",
+        show_default=False,
+    ),
+]
 Source = Annotated[
     Path | None,
     typer.Option("--inputs", help="Samples: .npz, .npy, a folder of images, or a folder of WAV files."),

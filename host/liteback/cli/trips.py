@@ -11,6 +11,7 @@ from . import tables
 from .group import boards_of, on_each
 from .shared import (
     Delegate,
+    Direct,
     Gates,
     InputRange,
     Json,
@@ -48,6 +49,7 @@ def roundtrip(
     samples: Samples = None,
     input_range: InputRange = None,
     target: Target = "local",
+    direct: Direct = None,
     gate: Gates = None,
     runtime: Runtime = "",
     kernels: Kernels = "default",
@@ -69,7 +71,7 @@ def roundtrip(
 
     def on(name: str, folder: Path, bar: Report) -> Trip:
         options = run_options(name, runtime, kernels, delegate, threads, memory)
-        with connect(name) as board:
+        with connect(name, direct) as board:
             return run(board, model.name, data, samples_of, folder, options, bar)
 
     def judged(trip: Trip) -> dict[str, Any]:

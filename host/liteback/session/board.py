@@ -16,15 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import grpc
 from numpy.typing import NDArray
 
-from liteback.errors import AgentIncompatible, BoardUnreachable, ModelRefused, RunFailed
+from liteback.errors import AgentIncompatible, BoardUnreachable, ModelRefused, RunFailed, UsageError
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
 from liteback.lift import lift
 from liteback.recording import Recording
+from liteback.session.channel import open_channel
 from liteback.session.failures import translated
 from liteback.session.local import LocalAgent
 from liteback.session.remote import RemoteAgent, board_entry, dialler
@@ -40,26 +40,28 @@ _CONNECT_SECONDS = 20.0
 _CALL_SECONDS = 60.0
 _PATIENCE = 240.0  # seconds that a board behind a link may be away: long enough for it to boot
 _RETRIES = 20
-_CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", 16 << 20),  # chunks are smaller
-    ("grpc.enable_http_proxy", 0),  # the address is this machine's own
-    ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 3000),
-]
 T = TypeVar("T")
 
 
-def connect(target: str = "local") -> Board:
+def connect(target: str = "local", direct: bool | None = None) -> Board:
     """The board behind `--target`, its protocol checked.
 
+    direct: straight to the board's address with mutual TLS, not through an SSH forward; None: as the boards file says.
+
     Raises:
-        UsageError: the target is malformed, a group of boards, or the boards file breaks a rule.
+        UsageError: the target is malformed, a group of boards, `local` and direct, or the boards file breaks a rule.
         BoardUnreachable: no connection, or the login was refused.
-        HostKeyError: the board's host key is unknown or has changed.
+        HostKeyError: the board's host key is unknown or has changed; directly also its certificate, or ours.
         AgentIncompatible: the agent is not there, does not start, or speaks another protocol.
     """
     entry = board_entry(target)
-    agent: LocalAgent | RemoteAgent = LocalAgent() if entry.target.is_local else RemoteAgent(dialler(entry))
+    agent: LocalAgent | RemoteAgent
+    if entry.target.is_local:
+        if direct:
+            raise UsageError("--direct is for a board behind SSH. Received: --direct with the target local.")
+        agent = LocalAgent()
+    else:
+        agent = RemoteAgent(dialler(entry), direct=entry.run.get("direct", False) if direct is None else direct)
     try:
         return Board(entry.target, agent.address, agent.token, agent.stop, link=agent)
     except BaseException:
@@ -78,7 +80,8 @@ class Board:
         on_close: Callable[[], None] = lambda: None,
         link: LocalAgent | RemoteAgent | None = None,
     ) -> None:
-        """Connect to the agent at a gRPC address of this machine (its own, or an SSH forward's end).
+        """Connect to the agent at a gRPC address: of this machine (its own, or an SSH forward's end), or of the board's
+        own where the link has keys for TLS.
 
         link: what the address comes from; one that can come back is waited for (see `persist`).
 
@@ -90,7 +93,7 @@ class Board:
         self._on_close = on_close
         self._link = link if isinstance(link, RemoteAgent) else None
         self._metadata = (("authorization", f"Bearer {token}"),)
-        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self._channel = open_channel(address, self._link.keys if self._link is not None else None)
         self._stub = agent_pb2_grpc.AgentStub(self._channel)  # type: ignore[no-untyped-call]
         try:
             self.info = self._checked_info()
@@ -245,6 +248,7 @@ class Board:
                 return True
             except BoardUnreachable:
                 time.sleep(1)
+                link.wake()
         return False
 
     def _checked_info(self) -> agent_pb2.Info:

@@ -11,6 +11,7 @@ from liteback.errors import AgentIncompatible, BoardUnreachable, HostKeyError, L
 from liteback_deploy import boards
 from liteback_deploy.boards import BoardEntry
 from liteback_deploy.connection import AgentLink
+from liteback_deploy.direct import DirectLink
 from liteback_deploy.endpoint import SshOptions
 from liteback_deploy.errors import BadRequest, DeployError, HostKeyRefused, Unreachable, Unsuitable
 from liteback_deploy.ssh import Connection
@@ -73,15 +74,17 @@ def dialler(entry: BoardEntry) -> Callable[[], Connection]:
 
 
 class RemoteAgent:
-    """The link to a board's agent."""
+    """The link to a board's agent. keys: what TLS needs, where there is no SSH forward beneath."""
 
-    def __init__(self, dial: Callable[[], Connection], first: Connection | None = None) -> None:
-        """Connect. dial: makes an SSH connection; first: one that is open already, which the link then closes.
+    def __init__(self, dial: Callable[[], Connection], first: Connection | None = None, direct: bool = False) -> None:
+        """Connect. dial: makes an SSH connection; first: one that is open already, which the link then closes. direct:
+        straight to the board's address.
 
         Raises: BoardUnreachable, HostKeyError, AgentIncompatible.
         """
         with deploy_errors():
-            self._link = AgentLink(dial, first)
+            self._link = DirectLink(dial, first) if direct else AgentLink(dial, first)
+        self.keys = self._link.keys if isinstance(self._link, DirectLink) else None
         self.address = self._link.address
         self.token = self._link.token
 
@@ -90,6 +93,10 @@ class RemoteAgent:
         """Why the link is down, where trying again will not help."""
         error = self._link.failure
         return translated(error) if isinstance(error, HostKeyRefused | BadRequest) else None
+
+    def wake(self) -> None:
+        """The agent is lost: do what it takes to have it back."""
+        self._link.wake()
 
     def stop(self) -> None:
         self._link.close()
