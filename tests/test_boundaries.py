@@ -20,14 +20,14 @@ RUNTIMES = ("tflite_runtime", "ai_edge_litert")
 # Source root -> top-level packages it must never import.
 FORBIDDEN = {
     "proto/liteback_proto": {"liteback", "liteback_agent", "liteback_deploy", "tensorflow", "keras", "paramiko"},
-    "device_agent/liteback_agent": {"liteback", "liteback_deploy", "tensorflow", "keras", "paramiko"},
+    "device_agent/liteback_agent": {"liteback", "liteback_deploy", "tensorflow", "keras", "paramiko", "cryptography"},
     "host/liteback": {"liteback_agent", "tflite_runtime", "paramiko"},
     "deploy/liteback_deploy": {"tensorflow", "keras", "liteback_agent", "liteback"},
 }
 # What one module alone may import: package -> the module.
 CONFINED = {
     "device_agent/liteback_agent": {runtime: "interpreter.py" for runtime in RUNTIMES},
-    "deploy/liteback_deploy": {"paramiko": "ssh.py"},
+    "deploy/liteback_deploy": {"paramiko": "ssh.py", "cryptography": "certificates.py"},
 }
 
 

@@ -61,7 +61,7 @@ def examine(connection: Connection) -> tuple[list[Finding], Facts | None]:
         facts = gather(connection)
     except DeployError as error:
         return [*found, Finding("shell", False, str(error), error.exit_code)], None
-    return [*found, *findings(facts), *_direct(facts, keys.kept(connection.endpoint))], facts
+    return [*found, *findings(facts), *direct(facts, keys.kept(connection.endpoint))], facts
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
@@ -134,12 +134,15 @@ def _agent(facts: Facts) -> Iterator[Finding]:
     yield Finding("agent runs", running, state, Unsuitable.exit_code)
 
 
-def _direct(facts: Facts, own: Keys | None) -> Iterator[Finding]:
-    """Direct connections, where the board takes them: whether this workstation can make one."""
+def direct(facts: Facts, own: Keys | None) -> Iterator[Finding]:
+    """Direct connections, where the board takes them: whether this workstation's keys are good for one."""
     port, fingerprint = facts.direct
     if not port:
         return
-    if own is None or own.sum != fingerprint:
+    if own is None:
+        yield Finding("direct", True, f"port {port}, with keys that another workstation has")
+        return
+    if own.sum != fingerprint:
         mend = (
             f"port {port}, with keys that are not this workstation's: `liteback deploy TARGET --direct` makes new ones"
         )

@@ -15,12 +15,12 @@ import pytest
 import tls
 from deploy.facts_of import facts
 from deploy.sshd import Sshd
-from liteback.errors import AgentIncompatible, HostKeyError
-from liteback.session.board import Board
+from liteback.errors import AgentIncompatible, HostKeyError, UsageError
+from liteback.session.board import Board, connect
 from liteback.session.channel import open_channel
 from liteback.session.local import LocalAgent
 from liteback.session.remote import RemoteAgent
-from liteback_deploy import certificates, direct, keys, ssh
+from liteback_deploy import certificates, diagnosis, direct, keys, ssh
 from liteback_deploy.certificates import BOARD
 from liteback_deploy.direct import handshake
 from liteback_deploy.endpoint import Endpoint, SshOptions
@@ -160,6 +160,26 @@ def installed(home: Path, agent: LocalAgent) -> None:
     (root / "state").mkdir()
     (root / "state" / "token").write_text(agent.token)
     (root / "state" / "address").write_text(f"{agent.address}\n")
+
+
+def test_what_doctor_says_of_the_keys(tmp_path: Path) -> None:
+    good, old = (kept(tmp_path / name, tls.pairs(days)) for name, days in (("good", 500.5), ("old", -3.5)))
+
+    def said(direct: str, own: Keys | None) -> list[tuple[bool, str, int]]:
+        return [(f.ok, f.detail, f.exit_code) for f in diagnosis.direct(facts(direct=direct), own)]
+
+    assert said("", None) == said("", good) == []
+    assert said(f"50443 {good.sum}", good)[0][:2] == (True, "port 50443, keys good for 500 days")
+    assert said("50443 another", None)[0][0]
+    for port, own in (("50443 another", good), (f"50443 {old.sum}", old)):
+        ((ok, detail, code),) = said(port, own)
+        assert (ok, code) == (False, 4)
+        assert "deploy TARGET --direct` makes new ones" in detail
+
+
+def test_the_local_target_needs_none() -> None:
+    with pytest.raises(UsageError, match="--direct is for a board behind SSH"):
+        connect("local", direct=True)
 
 
 def test_the_keys_of_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
