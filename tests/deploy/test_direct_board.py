@@ -78,7 +78,7 @@ def test_from_nothing(fresh: NamespaceBox, cli: Cli, tmp_path: Path) -> None:
     assert f"port {fresh.direct_port}, keys good for 7" in detail
     status = cli.document("agent", "status", "box")
     assert status["direct"] == {"port": fresh.direct_port, "answers": True, "problem": ""}
-    assert f"with mutual TLS, port {fresh.direct_port}" in cli("agent", "status", "box").stdout
+    assert f"port {fresh.direct_port}: with mutual TLS" in cli("agent", "status", "box").stdout
 
 
 def test_what_is_private(direct: NamespaceBox, cli: Cli) -> None:

@@ -60,7 +60,7 @@ def test_the_manual_s_direct_connections(new_box: Callable[..., NamespaceBox], c
     box = new_box()
     raspberry_pi(cli, box)
     (tmp_path / "model.tflite").write_bytes(small_models.chain(3))
-    np.savez(tmp_path / "samples.npz", np.ones((2, 8), np.float32))
+    np.savez(tmp_path / "samples.npz", in_0=np.ones((2, 1, 8), np.float32))
     lines = commands(ROOT / "docs" / "boards.md", "Direct connections")
     assert len(lines) == 3
     # Its own port is not one that this box is reached at.

@@ -320,9 +320,8 @@ def agent_status(console: Console, document: dict[str, Any]) -> None:
     rows.add_row("service", f"{document['service'] or 'none'}, {document['state'] or 'not running'}")
     rows.add_row("answers", f"{verdict(document['answers'])} {document['problem'] or 'through the forward'}")
     if direct := document.get("direct"):
-        rows.add_row(
-            "directly", f"{verdict(direct['answers'])} {direct['problem'] or 'with mutual TLS'}, port {direct['port']}"
-        )
+        found = direct["problem"] or "with mutual TLS"
+        rows.add_row("directly", f"{verdict(direct['answers'])} port {direct['port']}: {found}")
     console.print(rows)
 
 
