@@ -35,6 +35,15 @@ def deployed(new_box: Callable[..., NamespaceBox], cli: Cli) -> NamespaceBox:
     return box
 
 
+@pytest.fixture(params=["forward", "direct"])
+def reached(request: pytest.FixtureRequest, deployed: NamespaceBox, cli: Cli) -> NamespaceBox:
+    """A board with an agent, reached in either way."""
+    if request.param == "direct":
+        cli.boards.write_text(f"[defaults]\ndirect = true\n{cli.boards.read_text()}")
+        deploy("box", direct_port=deployed.direct_port)
+    return deployed
+
+
 def capture(folder: Path, samples: int) -> Recording:
     with connect("box") as board:
         return board.capture(MODEL, random_inputs(lift(MODEL).main, samples, seed=1), folder)
@@ -76,28 +85,28 @@ def is_whole(recording: Recording, samples: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_bad_link_that_is_cut_for_a_while(deployed: NamespaceBox, tmp_path: Path) -> None:
+def test_a_bad_link_that_is_cut_for_a_while(reached: NamespaceBox, tmp_path: Path) -> None:
     def cut() -> None:
-        with deployed.fault("cut", seconds=20):
+        with reached.fault("cut", seconds=20):
             time.sleep(20)
 
-    with deployed.fault("link", delay_ms=100, loss=0.1, rate="2mbit"):
+    with reached.fault("link", delay_ms=100, loss=0.1, rate="2mbit"):
         is_whole(in_mid_capture(tmp_path / "recording", 6, cut), 6)
 
 
-def test_connections_that_are_reset(deployed: NamespaceBox, tmp_path: Path) -> None:
+def test_connections_that_are_reset(reached: NamespaceBox, tmp_path: Path) -> None:
     def reset() -> None:
-        with deployed.fault("reset"):
+        with reached.fault("reset"):
             pass
 
-    with deployed.fault("link", delay_ms=20):
+    with reached.fault("link", delay_ms=20):
         is_whole(in_mid_capture(tmp_path / "recording", 20, reset), 20)
 
 
 @pytest.mark.parametrize("how", ["power_cut", "reboot"])
-def test_a_board_that_goes_down_in_mid_capture(how: str, deployed: NamespaceBox, tmp_path: Path) -> None:
-    with deployed.fault("link", delay_ms=20):
-        is_whole(in_mid_capture(tmp_path / "recording", 20, lambda: down_and_up(deployed, how)), 20)
+def test_a_board_that_goes_down_in_mid_capture(how: str, reached: NamespaceBox, tmp_path: Path) -> None:
+    with reached.fault("link", delay_ms=20):
+        is_whole(in_mid_capture(tmp_path / "recording", 20, lambda: down_and_up(reached, how)), 20)
 
 
 @pytest.mark.parametrize("how", ["power_cut", "reboot"])

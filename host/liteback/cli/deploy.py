@@ -25,6 +25,18 @@ _WAY_THERE: dict[str, Any] = {
     "config": Annotated[Path | None, typer.Option("-F", "--ssh-config", metavar="FILE", help="As ssh's -F.")],
 }
 
+_Direct = Annotated[
+    bool | None,
+    typer.Option(
+        "--direct/--no-direct",
+        help="Let the agent take direct connections, with mutual TLS; or no more. As it is, if not given.",
+        show_default=False,
+    ),
+]
+_DirectPort = Annotated[
+    int | None, typer.Option(metavar="PORT", help="Where it takes them; 50443.", min=1, max=65535, show_default=False)
+]
+
 
 def on_board(command: Callable[..., None]) -> Callable[..., None]:
     """A command about a board: its first argument is the board's entry, made from TARGET and from ssh's options."""
@@ -58,17 +70,8 @@ def deploy(
     ] = None,
     runtime: Runtime = "",
     system: Annotated[bool, typer.Option("--system", help="A unit of the system's systemd, through sudo.")] = False,
-    direct: Annotated[
-        bool | None,
-        typer.Option(
-            "--direct/--no-direct",
-            help="Let the agent take direct connections, with mutual TLS; or no more. As it is, if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    direct_port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="Where it takes them (50443).", min=1, max=65535)
-    ] = None,
+    direct: _Direct = None,
+    direct_port: _DirectPort = None,
     json: Json = False,
 ) -> None:
     """Install the agent on a board over SSH. The board needs Python and sshd, and no internet."""
