@@ -135,7 +135,7 @@ def serve(agent: Agent, token: str, sessions: int) -> grpc.Server:
             ("grpc.keepalive_timeout_ms", 60_000),  # on a slow link the answer waits behind what is buffered
             ("grpc.keepalive_permit_without_calls", 1),
             # A host without an SSH connection beneath asks as often, while a step takes its time.
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
         ],
     )
     agent_pb2_grpc.add_AgentServicer_to_server(agent, server)  # type: ignore[no-untyped-call]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import tls
 from liteback_deploy import certificates
@@ -17,11 +19,16 @@ from liteback_deploy.certificates import BOARD, Pair
 from liteback_proto import agent_pb2, agent_pb2_grpc
 
 
+def secure(port: int, root: bytes, pair: Pair | None, *more: tuple[str, int]) -> grpc.Channel:
+    """A channel of a client with these keys. more: options."""
+    own = (pair.key, pair.certificate) if pair is not None else (None, None)
+    options = [("grpc.ssl_target_name_override", BOARD), ("grpc.enable_http_proxy", 0), *more]
+    return grpc.secure_channel(f"127.0.0.1:{port}", grpc.ssl_channel_credentials(root, *own), options)
+
+
 def call(port: int, root: bytes, pair: Pair | None, token: str) -> str:
     """The host name that the agent tells a client with these keys; or the status."""
-    own = (pair.key, pair.certificate) if pair is not None else (None, None)
-    options = [("grpc.ssl_target_name_override", BOARD), ("grpc.enable_http_proxy", 0)]
-    with grpc.secure_channel(f"127.0.0.1:{port}", grpc.ssl_channel_credentials(root, *own), options) as channel:
+    with secure(port, root, pair) as channel:
         stub = agent_pb2_grpc.AgentStub(channel)
         try:
             metadata = [("authorization", f"Bearer {token}")]
@@ -60,6 +67,21 @@ def test_no_secret_in_the_arguments(tmp_path: Path) -> None:
     assert "--tls-key" in arguments
     assert agent.token not in arguments
     assert "PRIVATE KEY" not in arguments
+
+
+@pytest.mark.slow
+def test_a_host_that_waits_for_long_is_not_sent_away(tmp_path: Path) -> None:
+    """It asks again and again whether the agent is there; to gRPC, unless told otherwise, that is an attack."""
+    good = tls.pairs()
+    with tls.agent(tmp_path, good) as (agent, port):
+        metadata = [("authorization", f"Bearer {agent.token}")]
+        often = [("grpc.keepalive_time_ms", 1_500), ("grpc.http2.max_pings_without_data", 0)]
+        with secure(port, good.board.certificate, good.client, *often) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), metadata=metadata)
+            next(watch)
+            time.sleep(12)  # two are forgiven
+            assert watch.is_active()
+            watch.cancel()
 
 
 def start(folder: Path, flags: list[str]) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ _OPTIONS = [
 _DIRECT_OPTIONS = [
     ("grpc.ssl_target_name_override", BOARD),
     ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.http2.max_pings_without_data", 0),  # no limit: a step may take minutes
     ("grpc.keepalive_timeout_ms", 60_000),  # as the agent's: an answer waits behind what is buffered
 ]
 
