@@ -126,5 +126,8 @@ class NamespaceBox(Box):
 
 def _is_attached(image: Path) -> bool:
     """Whether a loop device has `image` open."""
-    backing = Path("/sys/block").glob("loop*/loop/backing_file")
-    return any(file.read_text().strip() == str(image) for file in backing)
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # another's, which goes meanwhile
+            if file.read_text().strip() == str(image):
+                return True
+    return False

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.sshd import Sshd
@@ -299,7 +300,8 @@ def test_a_board_that_hangs(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> No
                 assert time.monotonic() < deadline
         finally:
             for child in children:
-                child.send_signal(signal.SIGCONT)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGCONT)
 
 
 class Echo(socketserver.BaseRequestHandler):
