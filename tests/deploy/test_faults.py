@@ -135,6 +135,22 @@ def test_a_board_that_goes_down_in_mid_deployment(
     assert not deployed.run(f"find {AGENT} -maxdepth 1 -name '.*' -type d -o -maxdepth 1 -name '.i*'", user="pi").stdout
 
 
+def test_a_power_cut_while_direct_connections_are_set_up(deployed: NamespaceBox, cli: Cli) -> None:
+    """The keys are on the board, and not yet here."""
+    port = deployed.direct_port
+    seen = "ls -d .local/share/liteback/state/tls 2>/dev/null"
+    with ThreadPoolExecutor(1) as pool:
+        running: Future[Deployed] = pool.submit(deploy, "box", direct=True, direct_port=port)
+        until(lambda: bool(deployed.run(seen, user="pi", check=False).stdout))
+        down_and_up(deployed, "power_cut")
+        with pytest.raises(BoardError):
+            running.result(120)
+    for direct in (False, True):  # through SSH it serves as it did; the same deployment makes the rest good
+        with connect("box", direct) as board, board.open(board.put_model(MODEL)):
+            pass
+        assert deploy("box", direct=True, direct_port=port).agent
+
+
 def test_a_deployment_whose_link_is_cut_goes_on(deployed: NamespaceBox, monkeypatch: pytest.MonkeyPatch) -> None:
     change_sources(monkeypatch, "server.py", b"\n# newer, uploaded in two parts\n")
     dry = deploy("box", dry_run=True).deployment.plan
