@@ -109,14 +109,15 @@ def test_upgrade_rollback_and_reboot(direct: NamespaceBox, cli: Cli, monkeypatch
         assert board.persist(lambda: list(board.models())) == [model]
 
 
-def test_a_board_without_systemd_that_reboots(new_box: Callable[..., NamespaceBox], cli: Cli) -> None:
-    box = new_box(variant="no-systemd")
+@pytest.mark.parametrize("kind", ["system", "background"])
+def test_other_kinds_of_service_that_reboot(kind: str, new_box: Callable[..., NamespaceBox], cli: Cli) -> None:
+    box = new_box(variant="no-systemd" if kind == "background" else "")
     cli.knows(box=box)
-    deploy("box", direct=True, direct_port=box.direct_port)
+    deploy("box", system=kind == "system", direct=True, direct_port=box.direct_port)
     with connect("box", direct=True) as board:
         model = board.put_model(small_models.add())
         box.reboot()
-        # Nobody starts the agent there until somebody logs in: the session does.
+        # Without systemd nobody starts the agent until somebody logs in: the session does.
         assert board.persist(lambda: list(board.models())) == [model]
 
 
