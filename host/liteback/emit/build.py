@@ -29,12 +29,13 @@ from .exact_layer import exact_result, operator_of
 from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
+from .moved import moved
 from .names import NameBook, is_symbolic
 from .op_layer import OpLayer, OutputSpec
 from .regions import Regions
 from .registry import EMITTERS, KERNELS, Context, Emitter, Layer, supported_ops
 from .state import Handle, Memory, States, reachable, tensor_handle, undefined, variables_of
-from .verdict import ACTIVATIONS, problems
+from .verdict import CLAMPS, problems
 from .weight import Weight
 
 if keras.backend.backend() != "tensorflow":
@@ -329,6 +330,8 @@ class Builder:
             value = self._known(t, weight=name in emitter.weights)
             if name in emitter.static and is_symbolic(value):
                 raise NotStatic(f"its input {name!r} ({self.graph.label(t)}) must be a constant")
+            if t != ABSENT and node.outputs and self.numerics != "exact":
+                value = moved(value, node, self.graph.tensors[t], self.graph.tensors[node.outputs[0]])
             inputs.append(self._hybrid(node, value) if i == 0 else value)
         return inputs
 
@@ -393,7 +396,7 @@ class Builder:
         """The stock layer of a recipe; the same one again where another node has the same constants and settings."""
         weights = [w for w in recipe.weights if w is not None]
         name = self._name(node) + suffix
-        fused = ACTIVATIONS.get(node.activation)
+        fused = CLAMPS.get(node.activation)
         config = dict(recipe.config)
         takes_activation = "activation" in recipe.cls.__init__.__code__.co_varnames
         if fused and takes_activation:
@@ -420,7 +423,7 @@ class Builder:
         return [recipe.then(v) for v in values] if recipe.then else values
 
     def _activated(self, node: Node, value: Any) -> Sequence[Any]:
-        fused = ACTIVATIONS.get(node.activation)
+        fused = CLAMPS.get(node.activation)
         return [keras.layers.Activation(fused)(v) for v in _as_list(value)] if fused else _as_list(value)
 
     def _quantized(self, value: Any, tensor: Tensor, name: str) -> Any:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..ir import Tensor
 from ..numerics.affine import round_half_away
+from ..numerics.fixed_point import DOUBLE, Multiplier, multiply
 from .registry import Context, Layer
 
 Points = NDArray[np.float32]
@@ -225,8 +226,8 @@ class TableSoftmax(keras.layers.Layer):
 
     def _codes(self, below: Any) -> Any:
         """The result's codes, from how far each code is below the largest."""
-        steps = ops.cast(below, "float64") * (np.float32(self.scale) * self.beta * 6553.5)  # 65535 steps to exp(-10)
-        return self.shares(ops.cast(ops.floor(steps + 0.5), "int64"))
+        per_code = Multiplier.of(self.scale * self.beta / (10.0 / 65535.0))  # 65535 steps to exp(-10)
+        return self.shares(ops.cast(multiply(ops.cast(below, "int32"), per_code, DOUBLE), "int64"))
 
     def shares(self, steps: Any) -> Any:
         """The result's codes, from how far each is below the largest in steps of 10 / 65535 (int64)."""

@@ -8,7 +8,7 @@ at the scale the file records; an element that was not changed keeps its code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..flatbuffer.parse import FlatModel, parse
 from ..ir import CODE_RANGE, Graph, Model, Tensor
 from ..lift import lift
 from ..numerics.affine import quantize
+from ..passes.signed_weights import signed_weights
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def patch(model: Any, original: bytes) -> Patched:
     """
     flat = parse(original)
     lifted = lift(flat)
+    lifted = replace(lifted, graphs=tuple(map(signed_weights, lifted.graphs)))  # as they are read, so they are written
     bindings = emit(lifted, numerics_of(model)).bindings
     layers = {b.layer: layer for b in bindings if (layer := _layer(model, b.layer)) is not None}
     _check(bindings, layers)

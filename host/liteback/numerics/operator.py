@@ -152,9 +152,7 @@ class Operator:
         Source: CalculateActivationRangeQuantized (tensorflow/lite/kernels/kernel_util.cc, v2.14.0).
         """
         low, high = self.out.range
-        if self.activation not in ACTIVATION_RANGES:
-            raise NotImplementedError(f"no integer kernel has the fused activation {self.activation}")
-        bottom, top = ACTIVATION_RANGES[self.activation]
+        bottom, top = ACTIVATION_RANGES.get(self.activation, (None, None))  # kernels ignore any other
         if bottom is not None:
             low = max(low, self.code_of(bottom))
         if top is not None:

@@ -7,9 +7,11 @@ from .bias_scale import bias_scale
 from .fold_dequantize import fold_dequantize
 from .hidden_state import hidden_state
 from .recover_activations import recover_activations
+from .signed_weights import signed_weights
 
 # The order matters where a comment says so.
 PASSES = (
+    signed_weights,
     bias_scale,
     fold_dequantize,
     recover_activations,

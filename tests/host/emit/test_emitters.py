@@ -6,8 +6,10 @@ reconstructed and fed the same. Floats agree to 1e-5 of their range, quantized r
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -18,7 +20,7 @@ from liteback.emit.gaps import GAPS
 from liteback.emit.registry import EMITTERS, EXTRAS, KERNELS, supported_ops
 from liteback.emit.verdict import KNOWN_OPS
 from liteback.errors import LitebackError
-from liteback.ir import Tensor
+from liteback.ir import Graph, Tensor
 from liteback.lift import decode_options, lift, options_class
 from liteback.numerics.affine import dequantize, quantize
 from liteback.session.board import Board
@@ -28,13 +30,13 @@ from .cases import CASES
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_emitter_agrees_with_the_interpreter(case: Case, board: Board) -> None:
+def test_emitter_agrees_with_the_interpreter(case: Case, board: Board, tmp_path: Path) -> None:
     expected = list(case.expected) or run_interpreter(case, board)
     if case.limitation is None:
-        check(case, expected)
+        check(case, expected, tmp_path)
         return
     try:
-        check(case, expected)
+        check(case, expected, tmp_path)
     except (AssertionError, LitebackError):
         return
     pytest.fail(f"{case} agrees by now: take its limitation away ({case.limitation.reason})")
@@ -47,14 +49,20 @@ def run_interpreter(case: Case, board: Board) -> list[NDArray[Any]]:
         return [session.invoke(0, case.feeds()).tensors[t] for t in outputs]
 
 
-def check(case: Case, expected: list[NDArray[Any]]) -> None:
+def check(case: Case, expected: list[NDArray[Any]], folder: Path) -> None:
+    """The model agrees with the interpreter, as it is and as it is when it was saved and loaded."""
     model = lift(case.model([a.shape for a in expected]))
-    graph = model.main
     emission = emit(model, "fakequant" if case.quantized else "float")
+    emission.model.save(folder / "model.keras")
+    check_model(emission.model, case, model.main, expected)
+    check_model(keras.saving.load_model(folder / "model.keras"), case, model.main, expected)
+
+
+def check_model(model: keras.Model, case: Case, graph: Graph, expected: list[NDArray[Any]]) -> None:
     feeds = [real(array, graph.tensors[t]) for t, array in case.feeds().items()]
-    results = emission.model(feeds[0] if len(feeds) == 1 else feeds)
+    results = model(feeds[0] if len(feeds) == 1 else feeds)
     results = results if isinstance(results, (list, tuple)) else [results]
-    for t, result, wanted, symbol in zip(graph.outputs, results, expected, emission.model.outputs, strict=True):
+    for t, result, wanted, symbol in zip(graph.outputs, results, expected, model.outputs, strict=True):
         assert len(symbol.shape) == wanted.ndim
         assert all(a in (None, b) for a, b in zip(symbol.shape, wanted.shape, strict=True))
         agree(np.asarray(result), wanted, graph.tensors[t], case.tolerance)

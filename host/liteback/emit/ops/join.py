@@ -30,6 +30,9 @@ def concatenate_anything(*values, axis):
 @emits("PACK")
 def pack(*values, axis):
     """Join tensors along a new axis."""
+    if values[0].shape == () and not all(map(is_symbolic, values)):
+        # A saved model holds a single known number without its type and shape, which a stack asks for.
+        return ops.concatenate([ops.reshape(v, (1,)) if is_symbolic(v) else np.reshape(v, 1) for v in values], 0)
     return ops.stack(values, axis)
 
 

@@ -43,7 +43,10 @@ def _extreme(fn, limit):
 
 
 def _limit(dtype, limit):
-    return getattr((np.finfo if "float" in dtype else np.iinfo)(dtype), limit)
+    """A plain number: a saved model cannot hold numpy's."""
+    if "float" in dtype:
+        return float(getattr(np.finfo(dtype), limit))
+    return int(getattr(np.iinfo(dtype), limit))
 
 
 def _extreme_kernel(reduce, combine, limit):

@@ -33,6 +33,6 @@ CASES = [
     Case("LOGISTIC", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 2**-15)], name="int16", version=3),
     *(
         Case("SOFTMAX", [codes(2, 30, dtype="int16", scale=s)], {"beta": b}, [Out("int16", 2**-15)], f"int16-{b}", 3)
-        for s, b in ((3e-4, 1.0), (6e-4, 0.5), (2e-4, 2.0))
+        for s, b in ((3e-4, 1.0), (6e-4, 0.5), (2e-4, 2.0), (3.5e-5, 2.5))
     ),
 ]

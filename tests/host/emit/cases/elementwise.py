@@ -14,6 +14,7 @@ BOOL = [Out("bool")]
 ARITHMETIC = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "FLOOR_DIV", "FLOOR_MOD")
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 INT8 = [codes(2, 3, 4, scale=0.02, zero_point=5), codes(2, 3, 4, scale=0.03, zero_point=-7, seed=1)]
+INT16 = [codes(2, 3, 4, dtype="int16", scale=s, seed=i) for i, s in enumerate((2e-4, 1e-4))]
 
 
 def whole(dtype, low=-9):
@@ -32,6 +33,7 @@ CASES = [
     *(Case(op, INT8, outputs=[Out("int8", 0.06, 3)], name="int8", version=2) for op in ("ADD", "SUB", "MUL")),
     Case("DIV", [ints(4, low=-9, high=9), ints(4, low=-3, high=-1, seed=1)], outputs=[Out("int32")], name="towards-0"),
     Case("ADD", [X, Y], {"fused_activation_function": "RELU_N1_TO_1"}, name="fused"),
+    Case("ADD", [X, Y], {"fused_activation_function": "TANH"}, name="fused-but-ignored"),
     Case("ADD", [rand(), rand(seed=1)], name="scalars"),
     Case("ADD", [rand(2, 1, 3, 1, 2), rand(4, 1, 5, 1)], name="five-axes"),
     Case("ADD", [rand(0, 3), rand(1, 3)], name="empty"),
@@ -59,5 +61,6 @@ CASES = [
     Case("SELECT", [np.array([True, False]), X, Y], name="rows"),
     Case("SELECT", [np.array(True), const(X), Y], name="scalar"),
     Case("SELECT_V2", [np.array([True, False, False, True]), X, Y], name="broadcast"),
+    Case("SELECT", [YES, *INT16], outputs=[Out("int16", 1e-4, 0)], name="codes-of-other-scales"),
     Case("SELECT_V2", [YES, *whole("int64")], outputs=[Out("int64")], name="int64"),
 ]

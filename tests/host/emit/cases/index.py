@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand, varying
+from ..case import Case, Out, codes, const, fixed, ints, rand, varying
 from .shape import I32, I64, TEXT, WORDS, X, vector
 
 TABLE = rand(5, 3)
@@ -23,6 +23,14 @@ CASES = [
     Case("GATHER", [X, np.int64(PICK)], {"axis": 2, "batch_dims": 1}, name="batch-int64"),
     Case("GATHER", [WORDS[0], vector(1, 2, 0)], {"axis": 0}, TEXT, name="string"),
     Case("GATHER", [codes(4, 3), const([2, 0], "int32")], {"axis": 0}, [Out("int8", 0.05, 0)], name="int8", version=2),
+    Case(
+        "GATHER",
+        [fixed(codes(5, 3)), TWO],
+        {"axis": 0},
+        [Out("int8", 0.1, 9)],
+        name="codes-of-another-scale",
+        version=2,
+    ),
     Case("GATHER_ND", [X, ints(3, 2, low=0, high=2)]),
     Case("GATHER_ND", [ints(3, 4, dtype="int64"), const([[2, 1], [0, 3]], "int64")], outputs=I64, name="int64"),
     Case("GATHER_ND", [WORDS, const([[1, 2]], "int32")], outputs=TEXT, name="string"),

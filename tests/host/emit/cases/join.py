@@ -20,6 +20,7 @@ CASES = [
     ),
     Case("PACK", [X, X + 1], {"values_count": 2, "axis": -1}),
     Case("PACK", [rand(), rand(seed=1)], {"values_count": 2, "axis": 0}, name="scalars"),
+    Case("PACK", [np.int32(3), const(4, "int32")], {"values_count": 2, "axis": 0}, I32, name="scalars-one-constant"),
     Case("PACK", [ints(3), const(ints(3))], {"values_count": 2, "axis": 1}, I32, name="int32"),
     Case("UNPACK", [X], {"num": 3, "axis": 1}, [Out()] * 3),
     Case("UNPACK", [rand(4, 1)], {"num": 1, "axis": -1}, name="one"),

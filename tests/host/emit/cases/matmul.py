@@ -11,6 +11,9 @@ def weight_codes(*shape: int, dtype: str = "int8") -> Arg:
     return fixed(Arg(ints(*shape, low=-127, high=128, dtype=dtype, seed=3), scale=0.01, zero_point=0))
 
 
+# Bytes of int8 codes; the kernel has no use for the zero point.
+UNSIGNED = fixed(Arg(ints(4, 6, low=0, high=256, dtype="uint8", seed=3), scale=0.01, zero_point=90))
+
 CASES = [
     Case("FULLY_CONNECTED", [rand(3, 6), WEIGHTS, BIAS], FC),
     Case("FULLY_CONNECTED", [varying(rand(3, 6), 0, 1), WEIGHTS, BIAS], FC, [Out(varies=[0])], name="all-vary"),
@@ -40,6 +43,7 @@ CASES = [
     ),
     # Hybrid kernels: float activations that are quantized at run time.
     Case("FULLY_CONNECTED", [rand(3, 6), weight_codes(4, 6), BIAS], FC, name="hybrid", version=3),
+    Case("FULLY_CONNECTED", [rand(3, 6), UNSIGNED, BIAS], FC, name="hybrid-uint8", version=3),
     Case(
         "FULLY_CONNECTED",
         [rand(3, 6, low=-1, high=5), weight_codes(4, 6), BIAS],

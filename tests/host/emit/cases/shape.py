@@ -23,6 +23,9 @@ CASES = [
     Case("RESHAPE", [rand(1), const([], "int32")], name="to-scalar"),
     Case("RESHAPE", [rand(0, 4), const([2, 0], "int32")], name="empty"),
     Case("RESHAPE", [codes(1, 2, 6), const([1, 3, 4], "int32")], {}, [Out("int8", 0.05, 0)], name="int8"),
+    Case(
+        "RESHAPE", [codes(1, 2, 6), const([1, 3, 4], "int32")], {}, [Out("int8", 0.1, 7)], name="codes-of-another-scale"
+    ),
     Case("RESHAPE", [varying(X, 0), const([-1, 6, 2], "int32")], outputs=[Out(varies=[0])], name="batch"),
     Case("RESHAPE", [varying(X, 0), const([-1, 4], "int32")], outputs=[Out(varies=[0])], name="into-the-batch"),
     Case("RESHAPE", [varying(rand(3), 0), const([1, 3, 1], "int32")], name="batch-of-one"),

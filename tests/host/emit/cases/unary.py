@@ -6,6 +6,8 @@ from ..case import Case, Out, codes, ints, rand
 
 X = rand(2, 3, 4)
 HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997], np.float32)
+LOG_CODES = codes(8, scale=0.02, zero_point=16)
+LOGARITHMS = np.array([-47, -74, -128, -128, -128, -128, -128, -128], np.int8)
 
 CASES = [
     *(Case(op, [X]) for op in ("ABS", "CEIL", "COS", "EXP", "FLOOR", "NEG", "SIGN", "SIN", "SQUARE", "ZEROS_LIKE")),
@@ -16,6 +18,8 @@ CASES = [
     Case("ABS", [codes(2, 3, 4, zero_point=9)], outputs=[Out("int8", 0.03, -100)], name="int8"),
     Case("EXP", [codes(2, 3, 4, scale=0.01)], outputs=[Out("int8", 0.02, -128)], name="int8", version=2),
     Case("EXP", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 1e-3)], name="int16", version=2),
+    # A code of no positive number; tflite-runtime 2.14 has no such kernel.
+    Case("LOG", [LOG_CODES], outputs=[Out("int8", 0.05, -55)], name="int8", version=2, expected=[LOGARITHMS]),
     Case("BUCKETIZE", [rand(9)], {"boundaries": [-1.0, 0.0, 0.5]}, [Out("int32")]),
     Case("BUCKETIZE", [ints(9)], {"boundaries": [-1.0, 0.0, 5.0]}, [Out("int32")], name="int32"),
     Case("RANK", [X], outputs=[Out("int32")]),

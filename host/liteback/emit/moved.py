@@ -1,0 +1,42 @@
+"""What codes stand for after an operator has moved them to a tensor of another scale.
+
+Kernels that only move elements (SELECT, GATHER, RESHAPE) copy codes and look at no scale. Where a file gives such an
+operator's input and its result different ones, as the converter does for SELECT of int16, the device's real values
+change on the way, and the model's must do so too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from ..ir import Node, Quantization, Tensor
+from ..numerics.operator import MOVING
+from .names import is_symbolic
+from .weight import Weight
+
+# What these take are a graph's inputs or variables, not elements of their result.
+_PASSING = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
+
+
+def moved(value: Any, node: Node, source: Tensor, out: Tensor) -> Any:
+    """The real values of an input of `node` as those of its result: scale' * (x / scale + zero_point - zero_point')."""
+    if node.op not in MOVING - _PASSING or not (source.is_quantized and out.is_quantized) or source.dtype != out.dtype:
+        return value
+    old, new = source.quantization, out.quantization
+    if old is None or new is None or old.per_channel or new.per_channel or _equal(old, new):
+        return value
+    if isinstance(value, Weight):
+        return replace(value, quantization=new)
+    ratio = new.scale[0] / old.scale[0]
+    offset = np.float32(old.zero_point[0] - new.zero_point[0]) * new.scale[0]
+    if is_symbolic(value):
+        return ops.add(ops.multiply(value, float(ratio)), float(offset))
+    return np.asarray(value * ratio + offset, np.float32)
+
+
+def _equal(old: Quantization, new: Quantization) -> bool:
+    return bool(old.scale[0] == new.scale[0] and old.zero_point[0] == new.zero_point[0])
