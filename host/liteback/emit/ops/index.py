@@ -62,9 +62,24 @@ def _embedding(params, indices, axis):
     return Layer(layers.Embedding, indices, [table], config, then=unfold if len(item) != 1 or axis else None)
 
 
-@computes("GATHER_ND", weights=["params"])
+@emits("GATHER_ND", weights=["params"])
 def gather_nd(params, indices):
     """The elements or slices of params at the coordinates in the last axis of `indices`."""
+    depth = indices.shape[-1]
+    if not is_symbolic(params) or not depth or not all(params.shape[1:]):
+        return NotImplemented
+    # The axes that are indexed become one. How many elements the first one has need not be known.
+    strides = np.array([math.prod(params.shape[axis + 1 : depth]) for axis in range(depth)], np.int64)
+    if is_symbolic(indices):
+        place = ops.sum(ops.multiply(ops.cast(indices, "int64"), strides), axis=-1)
+    else:
+        place = np.sum(indices * strides, axis=-1)
+    return ops.take(ops.reshape(params, (-1, *params.shape[depth:])), place, axis=0)
+
+
+@computes("GATHER_ND", weights=["params"])
+def gather_nd_anywhere(params, indices):
+    """As `gather_nd`."""
     return tf.gather_nd(params, indices)
 
 
