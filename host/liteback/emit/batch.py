@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from .names import is_symbolic
 
@@ -32,6 +33,10 @@ SHAPE_ARITHMETIC = frozenset(
     }
     | {"EXPAND_DIMS", "UNPACK", "SPLIT", "SPLIT_V", "IDENTITY"}
 )
+# What repeats a value so that there is one for each sample.
+REPEATING = frozenset({"FILL", "BROADCAST_TO", "TILE"})
+# What takes a shape with the batch in it, beside a tensor of the model.
+SHAPED = REPEATING | {"RESHAPE", "TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"}
 
 
 class UnknownBatch(Exception):
@@ -51,9 +56,30 @@ def check_arithmetic(op: str, inputs: Sequence[Any]) -> None:
     Raises:
         UnknownBatch: an input holds the free batch, and this operator needs the number.
     """
-    allowed = {"RESHAPE"} if any(map(is_symbolic, inputs)) else SHAPE_ARITHMETIC
+    allowed = SHAPED if any(map(is_symbolic, inputs)) else SHAPE_ARITHMETIC | REPEATING
     if op not in allowed and any(map(holds_batch, inputs)):
         raise UnknownBatch
+
+
+def for_each_sample(source: Any, extents: Sequence[int], value: Any) -> Any:
+    """value, which broadcasts to (1, *extents), as (batch, *extents). source: the tensor whose batch it is.
+
+    Raises:
+        UnknownBatch: value is the batch itself, or the source is not known.
+    """
+    dtype = str(value.dtype)
+    if source is None or "string" in (source.dtype, dtype) or dtype == "object" or holds_batch(value):
+        raise UnknownBatch
+    nothing = ops.sum(ops.zeros_like(source), axis=tuple(range(1, len(source.shape))))
+    nothing = ops.cast(ops.reshape(nothing, (-1, *[1] * len(extents))), dtype)
+    nothing = ops.tile(nothing, (1, *extents))
+    return ops.logical_or(nothing, value) if dtype == "bool" else ops.add(nothing, value)
+
+
+def leads(extents: Any) -> bool:
+    """Whether the first of some extents is the free batch, and no other one is."""
+    extents = np.ravel(extents)
+    return extents.size > 0 and extents[0] == BATCH and not holds_batch(extents[1:])
 
 
 def without_batch(target: Any, per_sample: int | None) -> list[int]:

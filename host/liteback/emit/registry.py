@@ -76,13 +76,14 @@ class Context:
     """For emitters of operators that are more than one layer, or whose arithmetic depends on the quantization.
 
     sources: the input tensors of the IR, None for one that is not given. intermediates: the tensors that record the
-    scales of a kernel's inner values. numerics: float or fakequant. build: a recipe and the end of its layer's name ->
-    the layer's results.
+    scales of a kernel's inner values. numerics: float or fakequant. batch_source: -> the tensor whose batch the node's
+    inputs hold, or None. build: a recipe and the end of its layer's name -> the layer's results.
     """
 
     sources: Sequence[Any]
     intermediates: Sequence[Any]
     numerics: str
+    batch_source: Callable[[], Any]
     build: Callable[[Layer, str], Sequence[Any]]
 
 

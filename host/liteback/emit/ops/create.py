@@ -4,12 +4,15 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ..batch import for_each_sample, leads
 from ..registry import computes, emits
 
 
 @emits("FILL", static=["dims"])
-def fill(dims, value):
+def fill(dims, value, *, context):
     """A tensor of shape `dims` that is `value` everywhere."""
+    if leads(dims):
+        return for_each_sample(context.batch_source(), [int(d) for d in dims[1:]], value)
     return ops.broadcast_to(ops.reshape(value, ()), [int(d) for d in dims])
 
 

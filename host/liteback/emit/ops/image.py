@@ -1,5 +1,7 @@
 """Resizing images, and moving elements between space, depth and batch."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
@@ -152,16 +154,21 @@ def depth_to_space_kernel(x, *, block_size):
 @emits("SPACE_TO_BATCH_ND", static=["block_shape", "paddings"])
 def space_to_batch_nd(x, block_shape, paddings):
     """x (N, H, [W,] C), zeros around it (paddings), and each block's places laid out along the batch."""
-    if None in x.shape:
+    if None in x.shape[1:]:
         return NotImplemented
     blocks, rank = [int(b) for b in block_shape], len(block_shape)
     x = ops.pad(x, [[0, 0], *[[int(a), int(b)] for a, b in paddings], *[[0, 0]] * (len(x.shape) - 1 - rank)])
-    batch, inner = x.shape[0], [n // b for n, b in zip(x.shape[1 : 1 + rank], blocks, strict=True)]
+    batch, inner = _or_rest(x.shape[0]), [n // b for n, b in zip(x.shape[1 : 1 + rank], blocks, strict=True)]
     rest = x.shape[1 + rank :]
     y = ops.reshape(x, (batch, *[d for n, b in zip(inner, blocks, strict=True) for d in (n, b)], *rest))
     within, outside = [2 + 2 * i for i in range(rank)], [1 + 2 * i for i in range(rank)]
     y = ops.transpose(y, (*within, 0, *outside, *range(1 + 2 * rank, len(y.shape))))
-    return ops.reshape(y, (batch * int(np.prod(blocks)), *inner, *rest))
+    return ops.reshape(y, (_or_rest(x.shape[0], math.prod(blocks)), *inner, *rest))
+
+
+def _or_rest(batch, times=1):
+    """How many there are, or the -1 that lets a reshape find out."""
+    return -1 if batch is None else batch * times
 
 
 @computes("SPACE_TO_BATCH_ND")
@@ -173,10 +180,11 @@ def space_to_batch_nd_kernel(x, block_shape, paddings):
 @emits("BATCH_TO_SPACE_ND", static=["block_shape", "crops"])
 def batch_to_space_nd(x, block_shape, crops):
     """The inverse of SPACE_TO_BATCH_ND, with `crops` cut away."""
-    if None in x.shape:
+    if None in x.shape[1:]:
         return NotImplemented
     blocks, rank = [int(b) for b in block_shape], len(block_shape)
-    batch, inner, rest = x.shape[0] // int(np.prod(blocks)), x.shape[1 : 1 + rank], x.shape[1 + rank :]
+    batch = _or_rest(x.shape[0] and x.shape[0] // math.prod(blocks))
+    inner, rest = x.shape[1 : 1 + rank], x.shape[1 + rank :]
     y = ops.reshape(x, (*blocks, batch, *inner, *rest))
     places = [axis for i in range(rank) for axis in (rank + 1 + i, i)]
     y = ops.transpose(y, (rank, *places, *range(1 + 2 * rank, len(y.shape))))

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..batch import BATCH, without_batch
+from ..batch import BATCH, for_each_sample, leads, without_batch
 from ..registry import Layer, computes, emits
 from .common import ranked
 
@@ -128,8 +128,10 @@ def transpose_at_run_time(x, perm):
 
 
 @emits("BROADCAST_TO", static=["shape"])
-def broadcast_to(x, shape):
+def broadcast_to(x, shape, *, context):
     """x repeated along its axes of extent 1 and along new leading axes."""
+    if leads(shape):
+        return for_each_sample(context.batch_source(), [int(d) for d in shape[1:]], x)
     return ops.broadcast_to(x, [int(d) for d in shape])
 
 
