@@ -7,6 +7,7 @@ from .bias_scale import bias_scale
 from .fold_dequantize import fold_dequantize
 from .hidden_state import hidden_state
 from .recover_activations import recover_activations
+from .shared_zeros import shared_zeros
 from .signed_weights import signed_weights
 
 # The order matters where a comment says so.
@@ -14,17 +15,20 @@ PASSES = (
     signed_weights,
     bias_scale,
     fold_dequantize,
+    shared_zeros,  # of float16 constants, too, once they are folded
     recover_activations,
     hidden_state,
 )
+# Codes saturate by themselves, so no activation is read from their range; and they do not train.
+OF_REAL_VALUES = frozenset({recover_activations, shared_zeros})
 
 
 def simplify(graph: Graph, codes: bool = False) -> Graph:
     """Run every pass, in order.
 
-    codes: the model is to compute on codes, which saturate by themselves: no activation is read from their range.
+    codes: the model is to compute on codes.
     """
     for rewrite in PASSES:
-        if not (codes and rewrite is recover_activations):
+        if not (codes and rewrite in OF_REAL_VALUES):
             graph = rewrite(graph)
     return graph

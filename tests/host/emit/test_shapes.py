@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from liteback.reconstruction import reconstruct
+from liteback.reconstruction import reconstruction
 from tflite_build import Op, Subgraph, Tensor, build_model
 
 from .case import rand
@@ -23,9 +23,12 @@ def vector(*values: int) -> Tensor:
     return Tensor([len(values)], "int32", np.int32(values))
 
 
-def model(shape: list[int], result: list[int], constants: list[Tensor], *ops: Op) -> bytes:
+def model(shape: list[int], result: list[int], constants: list[Tensor], *ops: Op, dtype: str = "float32") -> bytes:
     """Tensors: 0 is x, whose batch varies, 1 the result, then the constants, then int32 vectors of unknown extent."""
-    x, y = (Tensor([max(d, 1) for d in s], name=n, shape_signature=s) for s, n in ((shape, "x"), (result, "y")))
+    x, y = (
+        Tensor([max(d, 1) for d in s], t, name=n, shape_signature=s)
+        for s, t, n in ((shape, "float32", "x"), (result, dtype, "y"))
+    )
     between = [Tensor([1], "int32", shape_signature=[-1]) for _ in ops[1:]]
     return build_model(Subgraph([x, y, *constants, *between], ops, [0], [1]))
 
@@ -50,6 +53,24 @@ FIRST_TWO_AXES = model(
     Op("RESHAPE", [0, 8], [1]),
 )
 AS_NUMBERS = model([-1, 3], [2], [], Op("SHAPE", [0], [2]), Op("CAST", [2], [1], CAST))
+FILLED = model(
+    [-1, 3], [-1, 3], [Tensor([], "float32", np.float32(2.5))], Op("SHAPE", [0], [3]), Op("FILL", [3, 2], [1])
+)
+TRUE = model(
+    [-1, 3], [-1, 3], [Tensor([], "bool", np.bool_(True))], Op("SHAPE", [0], [3]), Op("FILL", [3, 2], [1]), dtype="bool"
+)
+ROW = Tensor([1, 4], "float32", np.float32([[1, 2, 3, 4]]))
+TILED = model([-1, 1], [-1, 4], [ROW], Op("SHAPE", [0], [3]), Op("TILE", [2, 3], [1]))
+SPREAD = model([-1, 2, 4], [-1, 2, 4], [ROW], Op("SHAPE", [0], [3]), Op("BROADCAST_TO", [2, 3], [1]))
+ENLARGED = model(
+    [-1, 3, 3, 1],
+    [-1, 6, 6, 1],
+    [vector(0), vector(1), vector(6, 6, 1), Tensor([1, 2, 2, 1], "float32", np.ones((1, 2, 2, 1), np.float32))],
+    Op("SHAPE", [0], [6]),
+    Op("SLICE", [6, 2, 3], [7]),
+    Op("CONCATENATION", [7, 4], [8]),
+    Op("TRANSPOSE_CONV", [8, 5, 0], [1], schema.TransposeConvOptionsT(strideH=2, strideW=2)),
+)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -58,6 +79,11 @@ AS_NUMBERS = model([-1, 3], [2], [], Op("SHAPE", [0], [2]), Op("CAST", [2], [1],
     [
         pytest.param(ALL_ELEMENTS, (16, 16, 10), lambda x: x.reshape(-1), id="all elements"),
         pytest.param(FIRST_TWO_AXES, (2, 3, 5), lambda x: x.reshape(-1, 15), id="the first two axes"),
+        pytest.param(FILLED, (3,), lambda x: np.full_like(x, 2.5), id="filled"),
+        pytest.param(TRUE, (3,), lambda x: np.full(x.shape, True), id="filled with truth"),
+        pytest.param(TILED, (1,), lambda x: np.tile(np.float32([1, 2, 3, 4]), x.shape), id="tiled"),
+        pytest.param(SPREAD, (2, 4), lambda x: np.broadcast_to(np.float32([1, 2, 3, 4]), x.shape), id="broadcast"),
+        pytest.param(ENLARGED, (3, 3, 1), lambda x: x.repeat(2, 1).repeat(2, 2), id="transposed convolution"),
         pytest.param(AS_NUMBERS, (3,), lambda x: np.float32(x.shape), id="as numbers"),
     ],
 )
@@ -65,4 +91,6 @@ def test_arithmetic_of_shapes_holds_for_every_batch(
     data: bytes, shape: tuple[int, ...], wanted: Callable[[NDArray[Any]], NDArray[Any]], batch: int
 ) -> None:
     x = rand(batch, *shape)
-    np.testing.assert_array_equal(np.asarray(reconstruct(data)(x)), wanted(x))
+    made = reconstruction(data)
+    np.testing.assert_array_equal(np.asarray(made.model(x)), wanted(x))
+    assert data is AS_NUMBERS or not made.own_layers, "stock Keras"

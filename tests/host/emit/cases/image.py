@@ -1,6 +1,6 @@
 """Resizing, and moving elements between space, depth and batch."""
 
-from ..case import Case, Out, codes, const, ints, rand
+from ..case import Case, Out, codes, const, ints, rand, varying
 
 IMAGE = rand(1, 3, 4, 2)
 MODES = {
@@ -39,6 +39,18 @@ CASES = [
     Case("SPACE_TO_BATCH_ND", [rand(2, 4, 5, 3), const([2, 3], "int32"), const([[1, 1], [0, 1]], "int32")]),
     Case("SPACE_TO_BATCH_ND", [rand(2, 5, 3), const([2], "int32"), const([[0, 1]], "int32")], name="rank-3", version=3),
     Case("SPACE_TO_BATCH_ND", [rand(2, 4, 6, 3), const([2, 3], "int32"), ints(2, 2, high=1, low=0)], name="run-time"),
+    Case(
+        "SPACE_TO_BATCH_ND",
+        [varying(rand(2, 4, 5, 3), 0), const([2, 3], "int32"), const([[1, 1], [0, 1]], "int32")],
+        outputs=[Out(varies=[0])],
+        name="batch-varies",
+    ),
+    Case(
+        "BATCH_TO_SPACE_ND",
+        [varying(rand(12, 2, 2, 3), 0), const([2, 3], "int32"), const([[1, 1], [0, 2]], "int32")],
+        outputs=[Out(varies=[0])],
+        name="batch-varies",
+    ),
     Case("BATCH_TO_SPACE_ND", [rand(12, 2, 2, 3), const([2, 3], "int32"), const([[1, 1], [0, 2]], "int32")]),
     Case("BATCH_TO_SPACE_ND", [rand(4, 3, 3), const([2], "int32"), const([[1, 0]], "int32")], name="rank-3", version=3),
     Case("BATCH_TO_SPACE_ND", [rand(12, 2, 2, 3), const([2, 3], "int32"), ints(2, 2, high=1, low=0)], name="run-time"),

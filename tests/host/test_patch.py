@@ -1,0 +1,53 @@
+"""Weights that were trained go back into the file, which then computes what the model does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from emit.case import ints, rand
+from numpy.typing import NDArray
+
+from liteback.emit.emission import Numerics
+from liteback.export.patch import patch
+from liteback.reconstruction import reconstruct
+from tflite_build import Op, Subgraph, Tensor, build_model
+
+
+def two_layers(*weights: Tensor, bias: NDArray[Any]) -> bytes:
+    """x (1, 4) -> FULLY_CONNECTED -> FULLY_CONNECTED, both with the one bias."""
+    tensors = [Tensor([1, 4], name="x"), Tensor([1, 4]), Tensor([1, 4]), Tensor(bias.shape, data=bias), *weights]
+    options = schema.FullyConnectedOptionsT()
+    ops = [Op("FULLY_CONNECTED", [0, 4, 3], [1], options), Op("FULLY_CONNECTED", [1, 5, 3], [2], options)]
+    return build_model(Subgraph(tensors, ops, [0], [2]))
+
+
+def kernels(dtype: str, **quantization: Any) -> list[Tensor]:
+    """Two different ones."""
+    values = [rand(4, 4, seed=s) if dtype == "float32" else ints(4, 4, dtype=dtype, seed=s) for s in (1, 2)]
+    return [Tensor([4, 4], dtype, v, **quantization) for v in values]
+
+
+ZEROS = np.zeros(4, np.float32)
+FILES: dict[str, tuple[bytes, Numerics]] = {
+    "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float"),
+    "hybrid int8": (two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS), "fakequant"),
+    "hybrid uint8": (two_layers(*kernels("uint8", scale=0.02, zero_point=7), bias=ZEROS), "fakequant"),
+}
+
+
+@pytest.mark.parametrize(("data", "numerics"), FILES.values(), ids=FILES)
+def test_trained_weights_go_back_into_the_file(data: bytes, numerics: Numerics) -> None:
+    model = reconstruct(data, numerics)
+    assert patch(model, data).data == data, "nothing was trained"
+    model.compile("sgd", loss="mse")
+    model.fit(rand(8, 4, seed=3), rand(8, 4, seed=4), epochs=3, verbose=0)
+    patched = patch(model, data)
+    assert patched.changes
+    assert len(patched.data) == len(data)
+    again = reconstruct(patched.data, numerics)
+    steps = 0 if numerics == "float" else 0.01 + 1e-6  # half a step of the kernels' scale
+    for new, trained in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_allclose(np.asarray(new), np.asarray(trained), atol=steps)
