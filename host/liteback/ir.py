@@ -139,7 +139,10 @@ SHORT_NAMES = {
 
 @dataclass(frozen=True)
 class Graph:
-    """A subgraph of the file. Nodes are in the file's order of execution."""
+    """A subgraph of the file. Nodes are in the file's order of execution.
+
+    input_names, output_names: those of a signature; without one, the tensors have names of their own.
+    """
 
     index: int
     name: str
@@ -147,6 +150,8 @@ class Graph:
     nodes: tuple[Node, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     def producers(self) -> dict[int, Node]:
         """Tensor index -> the node that computes it."""

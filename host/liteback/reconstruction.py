@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from .emit.build import emit
 from .emit.emission import Emission, Numerics
+from .emit.state import Memory
 from .errors import UsageError
 from .files import read_model
 from .ir import Model
@@ -65,13 +66,19 @@ def signature_reconstructions(
 ) -> dict[str, Emission]:
     """Signature key -> the reconstruction of its graph; `serving_default` is what a SavedModel serves by default.
 
-    A file with one signature serves that; one with several, or none, serves its main graph.
+    A file with one signature serves that; one with several, or none, serves its main graph. What one of the models
+    stores, the others find, as the signatures of an interpreter do.
     """
     source = lift(read_model(model))
     profile = KernelProfile.named(profile) if isinstance(profile, (str, Path)) else profile
     found = {s.key: emit(source, numerics, s.key, profile) for s in source.signatures}
     default = serving_signature(source)
-    return {**found, "serving_default": emit(source, numerics, None, profile) if default is None else found[default]}
+    found["serving_default"] = emit(source, numerics, None, profile) if default is None else found[default]
+    variables: dict[str, Any] = {}
+    for layer in (layer for emission in found.values() for layer in emission.model.layers):
+        if isinstance(layer, Memory):
+            layer.share(variables)
+    return found
 
 
 def serving_signature(source: Model) -> str | None:

@@ -100,11 +100,13 @@ def _serving(emission: Emission) -> Callable[..., dict[str, Any]]:
 
 def interface_names(graph: Graph) -> tuple[list[str], list[str]]:
     """The names of a graph's inputs and outputs as a SavedModel's signature takes them, each once."""
-    return _names(graph, graph.inputs, "input"), _names(graph, graph.outputs, "output")
+    inputs = graph.input_names or [graph.tensors[t].name for t in graph.inputs]
+    outputs = graph.output_names or [graph.tensors[t].name for t in graph.outputs]
+    return _distinct(inputs, "input"), _distinct(outputs, "output")
 
 
-def _names(graph: Graph, tensors: Sequence[int], kind: str) -> list[str]:
-    names = [_identifier(graph.tensors[t].name) or f"{kind}_{k}" for k, t in enumerate(tensors)]
+def _distinct(given: Sequence[str], kind: str) -> list[str]:
+    names = [_identifier(name) or f"{kind}_{k}" for k, name in enumerate(given)]
     return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
 
 

@@ -96,6 +96,8 @@ def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature],
         tensors=tensors,
         inputs=(*chosen.inputs.values(), *unnamed),
         outputs=tuple(chosen.outputs.values()),
+        input_names=(*chosen.inputs, *(graph.tensors[t].name for t in unnamed)),
+        output_names=tuple(chosen.outputs),
     )
 
 

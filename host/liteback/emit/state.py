@@ -102,6 +102,14 @@ class Memory(keras.layers.Layer):
             variable.assign(value)
         return inputs
 
+    def share(self, known: dict[str, Any]) -> None:
+        """Hold what other memories hold under the same names.
+
+        known: name -> variable, to which this one's are added.
+        """
+        held = [known.setdefault(name, own) for name, own in zip(self.names, self.held, strict=True)]
+        self.__dict__["held"] = held  # not as an attribute of a layer: it would be one more variable of this one
+
     def reset_state(self) -> None:
         """Put every variable back to its initial value."""
         for variable, value in zip(self.held, self.start, strict=True):

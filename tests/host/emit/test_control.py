@@ -20,7 +20,7 @@ from liteback.export.patch import patch
 from liteback.ir import CODE_RANGE
 from liteback.lift import lift
 from liteback.numerics.affine import dequantize, quantize
-from liteback.reconstruction import reconstruct, reconstruction
+from liteback.reconstruction import reconstruct, reconstruction, signature_reconstructions
 from liteback.saving import save
 from liteback.session.board import Board
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
@@ -360,6 +360,40 @@ def test_a_signature_says_graph_order_and_names() -> None:
     np.testing.assert_allclose(quotient, a / b, rtol=1e-6)
     with pytest.raises(UsageError, match=r"no signature 'times'. It has: 'minus', 'over'"):
         reconstruct(data, signature="times")
+
+
+def test_a_tensor_has_every_name_that_a_signature_gives_it(tmp_path: Path) -> None:
+    outputs = {"first": 1, "second": 1, "input": 0}
+    graph = Subgraph([F4, F4], [Op("NEG", [0], [1], schema.NegOptionsT())], [0], [1])
+    emission = reconstruction(build_model(graph, signatures=[Signature("f", {"x": 0}, outputs)]), signature="f")
+    save(emission, tmp_path / "model")
+    serve = tf.saved_model.load(tmp_path / "model").signatures["serving_default"]
+    assert serve.structured_outputs.keys() == outputs.keys()
+
+
+def test_what_one_signature_stores_another_one_finds(tmp_path: Path) -> None:
+    resource = Tensor([], "resource")
+    keep = Subgraph(
+        [resource, F4, F4],
+        [
+            handle(0),
+            Op("ASSIGN_VARIABLE", [0, 1], [], schema.AssignVariableOptionsT()),
+            Op("NEG", [1], [2], schema.NegOptionsT()),
+        ],
+        [1],
+        [2],
+    )
+    read = [Op("READ_VARIABLE", [0], [2], schema.ReadVariableOptionsT()), Op("ADD", [1, 2], [3], schema.AddOptionsT())]
+    add = Subgraph([resource, F4, F4, F4], [handle(0), *read], [1], [3])
+    data = build_model(
+        keep, add, signatures=[Signature("keep", {"x": 1}, {"y": 2}), Signature("add", {"x": 1}, {"y": 3}, subgraph=1)]
+    )
+    found = signature_reconstructions(data)
+    save(found["serving_default"], tmp_path / "model", found)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    x, y = tf.constant(rand(1, 4)), tf.constant(rand(1, 4, seed=1))
+    loaded.signatures["keep"](x=x)
+    np.testing.assert_allclose(loaded.signatures["add"](x=y)["y"], x + y)
 
 
 @pytest.mark.parametrize("name", ["okay_nabu", "trained_lstm_int8"])

@@ -94,3 +94,13 @@ def test_arithmetic_of_shapes_holds_for_every_batch(
     made = reconstruction(data)
     np.testing.assert_array_equal(np.asarray(made.model(x)), wanted(x))
     assert data is AS_NUMBERS or not made.own_layers, "stock Keras"
+
+
+def test_an_axis_that_varies_is_no_batch_where_the_file_says_so() -> None:
+    """A file of fixed shapes, in which an operator's result does not tell its extent: [2, 3] -> [1, 6]."""
+    tensors = [Tensor([4, 3], name="x"), Tensor([2], "int32", name="end"), vector(0, 0), vector(1, 1)]
+    tensors += [Tensor([2, 3]), vector(1, 6), Tensor([1, 6])]
+    ops = [Op("STRIDED_SLICE", [0, 2, 1, 3], [4], schema.StridedSliceOptionsT()), Op("RESHAPE", [4, 5], [6])]
+    made = reconstruction(build_model(Subgraph(tensors, ops, [0, 1], [6])))
+    x = rand(4, 3)
+    np.testing.assert_array_equal(np.asarray(made.model([x, np.int32([2, 3])])), x[:2].reshape(1, 6))

@@ -37,9 +37,11 @@ def rank(x, *, out):
 def reshape(x, shape=None, *, new_shape, out, context):
     """The same elements in another shape; one extent may be -1."""
     target = without_batch(_target(shape, new_shape, out), _product(x.shape[1:]))
-    # A file that says which axes vary is believed: [1, -1] may well join the batch to the rest.
-    varies = any(-1 in t.shape_signature for t in (context.sources[0], out))
-    batch_first = not varies or out.shape_signature[:1] == (-1,)
+    # A file that says which axes vary is believed: [1, -1] may well join the batch to the rest. So may [1, 8] join
+    # steps of which a loop does not tell how many they are.
+    source = context.sources[0]
+    varies = any(-1 in t.shape_signature for t in (source, out))
+    batch_first = out.shape_signature[:1] == (-1,) if varies else source.shape[:1] == out.shape[:1]
     return _reshape(x, target) if batch_first else ops.reshape(x, target)
 
 
