@@ -30,9 +30,21 @@ def kernels(dtype: str, **quantization: Any) -> list[Tensor]:
     return [Tensor([4, 4], dtype, v, **quantization) for v in values]
 
 
+def one_layer_twice() -> bytes:
+    """The same layer on two tensors of int8: one kernel, and the bias in the scale of each input."""
+    bias, scales, step = rand(4, seed=5), (0.02, 0.1, 0.3), 0.01
+    activations = [Tensor([1, 4], "int8", name=n, scale=s, zero_point=0) for n, s in zip("xyz", scales, strict=True)]
+    biases = [Tensor([4], "int32", np.int32(np.round(bias / (s * step))), scale=s * step, zero_point=0) for s in scales]
+    kernel = Tensor([4, 4], "int8", ints(4, 4, low=-99, high=99, dtype="int8"), scale=step, zero_point=0)
+    options = schema.FullyConnectedOptionsT()
+    ops = [Op("FULLY_CONNECTED", [i, 3, 4 + i], [i + 1], options, 4) for i in (0, 1)]
+    return build_model(Subgraph([*activations, kernel, *biases[:2]], ops, [0], [2]))
+
+
 ZEROS = np.zeros(4, np.float32)
 FILES: dict[str, tuple[bytes, Numerics]] = {
     "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float"),
+    "one layer, two biases": (one_layer_twice(), "fakequant"),
     "hybrid int8": (two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS), "fakequant"),
     "hybrid uint8": (two_layers(*kernels("uint8", scale=0.02, zero_point=7), bias=ZEROS), "fakequant"),
 }

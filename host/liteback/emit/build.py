@@ -35,6 +35,7 @@ from .names import NameBook, is_symbolic
 from .op_layer import LARGE, OpLayer, OutputSpec
 from .regions import Regions
 from .registry import EMITTERS, KERNELS, Context, Emitter, Layer, supported_ops
+from .sharing import SharedLayers
 from .state import Handle, Memory, States, reachable, tensor_handle, undefined, variables_of
 from .verdict import CLAMPS, problems
 from .weight import Weight
@@ -150,7 +151,7 @@ class Builder:
     env: dict[int, Any] = field(default_factory=dict)  # tensor index -> KerasTensor, or an array that is known
     names: NameBook = field(default_factory=NameBook)
     bindings: list[Binding] = field(default_factory=list)
-    shared: dict[Any, Any] = field(default_factory=dict)  # weights and configuration -> the layer that has them
+    shared: SharedLayers = field(default_factory=SharedLayers)
     states: States = field(default_factory=States)
     anchor: Any = None  # a tensor of the model, for layers that need none
     prefix: str = ""  # before the names of nodes
@@ -422,10 +423,16 @@ class Builder:
         takes_activation = "activation" in recipe.cls.__init__.__code__.co_varnames
         if fused and takes_activation:
             config["activation"] = fused
-        key = (self.graph.index, recipe.cls, repr(sorted(config.items())), tuple(w.key for w in weights))
-        layer = self.shared.get(key) if weights else None
+        kind = (self.graph.index, recipe.cls, repr(sorted(config.items())))
+        layer, first = self.shared.find(kind, weights)
         if layer is not None:
             value = layer(recipe.inputs, **recipe.given)
+            self.bindings += [
+                Binding(layer.name, i, part, self.graph.index, made_of)
+                for i, (w, own) in enumerate(zip(weights, first, strict=True))
+                for part, made_of in zip(w.parts, own.parts, strict=True)
+                if w.key != own.key
+            ]
         else:
             layer = recipe.cls(name=name, **config)
             value = built(layer, recipe)
@@ -433,7 +440,8 @@ class Builder:
             if any(map(is_symbolic, _as_list(recipe.inputs))):
                 places = [(i, part) for i, w in enumerate(weights) for part in w.parts]
                 self.bindings += [Binding(layer.name, i, part, self.graph.index) for i, part in places]
-                self.shared[key] = layer
+                if weights:
+                    self.shared.add(kind, weights, layer)
             else:
                 for result in _as_list(value):
                     self.folding.spend(result.shape)

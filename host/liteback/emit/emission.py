@@ -30,6 +30,7 @@ class Value:
 class Binding:
     """A variable of the model and the constant of the file it came from.
 
+    made_of: the constant that gave the variable its value, where this one holds the same numbers in another scale.
     layer: its name; inside a layer that holds models, the way there: `while_004/body/dense_001`.
     """
 
@@ -37,6 +38,7 @@ class Binding:
     position: int  # in layer.weights
     weight: Weight
     graph: int = 0  # the subgraph whose constant it is
+    made_of: Weight | None = None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def _write(
 ) -> Change | None:
     """Put one variable's codes into the file's bytes; None if it is what it was."""
     new = binding.weight.restore(variable)
-    old = binding.weight.restore(np.asarray(binding.weight.value))
+    old = binding.weight.restore(np.asarray((binding.made_of or binding.weight).value))
     touched = new != old
     if not touched.any():
         return None
