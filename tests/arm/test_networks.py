@@ -1,6 +1,7 @@
 """The exact twin of real networks against the aarch64 wheel: every element of every quantized tensor is the device's.
 
-Fewer samples than on this machine's own kernels, two, and one of the large networks: emulation is slow.
+Eight samples, and one of the large networks: emulation is slow. `record_networks.py` has kept eight of those as well,
+which `tests/host/numerics/test_arm_recordings.py` holds the twin to.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from pathlib import Path
 import pytest
 from exactness import differing
 
+from arm.record_networks import NETWORKS, SAMPLES
 from liteback.inputs import random_inputs
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile, propose
 from liteback.session.board import Board, RunOptions
 
-SAMPLES = 2
 LARGE = {  # of which one sample, of a hundred tensors or more, has to do
     "movenet_single_pose_lightning_ptq",
     "deeplabv3_mnv2_dm05_pascal_quant",
@@ -23,23 +24,6 @@ LARGE = {  # of which one sample, of a hundred tensors or more, has to do
     "detection",
 }
 PROFILES = {"builtin": "tflite_runtime-2.14-builtin-aarch64", "reference": "tflite_runtime-2.14-reference-aarch64"}
-NETWORKS = [
-    "pretrainedResnet_quant",
-    "model_ToyCar_quant_fullint",
-    "model_ToyCar_quant_fullint_micro_intio",
-    "mobilenet_v1_0.25_128_quant",
-    "keyword_spotting_pacman",
-    "micro_speech_quantized",
-    "movenet_single_pose_lightning_ptq",
-    "deeplabv3_mnv2_dm05_pascal_quant",
-    "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29",
-    "trained_lstm_int8",
-    "okay_nabu",
-    "detection",
-    "conv0",
-    "rock_paper_scissors",
-    "hello_world_int8",
-]
 
 
 @pytest.mark.aarch64

@@ -21,41 +21,41 @@ CODES = np.arange(LOW, HIGH + 1, dtype=np.int64)
 @cache
 def logistic_table(integer_bits: int) -> NDArray[np.int16]:
     """1 / (1 + exp(-x)) for each code of x, the lowest first; the result has no integer bits."""
-    above = _shifted_up(_inverse(_exp(-np.abs(CODES), integer_bits)), 1)
+    above = _shifted_up(_inverse(exp(-np.abs(CODES), integer_bits)), 1)
     return np.where(CODES == 0, 1 << 14, np.where(CODES > 0, above, HIGH - above)).astype(np.int16)
 
 
 @cache
 def tanh_table(integer_bits: int) -> NDArray[np.int16]:
     """tanh(x) for each code of x, the lowest first; the result has no integer bits."""
-    powers = _exp(-np.abs(CODES), integer_bits + 1)  # of -2 |x|: the same code, with one integer bit more
+    powers = exp(-np.abs(CODES), integer_bits + 1)  # of -2 |x|: the same code, with one integer bit more
     size = _shifted_up(_inverse(powers) - _constant(1.0, 2), 2)
     return np.where(CODES == 0, 0, np.where(CODES < 0, -size, size)).astype(np.int16)
 
 
-def _exp(x: Ints, integer_bits: int) -> Ints:
-    """exp(x) for x <= 0: a polynomial within a quarter, times exp of the quarters."""
-    fraction_bits = 15 - integer_bits
+def exp(x: Ints, integer_bits: int, word: int = 15) -> Ints:
+    """exp(x) for x <= 0: a polynomial within a quarter, times exp of the quarters; the result has no integer bits."""
+    fraction_bits = word - integer_bits
     quarter = 1 << (fraction_bits - 2)
     within = (x & (quarter - 1)) - quarter  # of [-1/4, 0)
-    result = _exp_within(_shifted_up(within, integer_bits))
+    result = _exp_within(_shifted_up(within, integer_bits, word), word)
     for exponent in range(-2, min(integer_bits, 5)):
-        factor = _constant(math.exp(-(2.0**exponent)), 0)
+        factor = _constant(math.exp(-(2.0**exponent)), 0, word)
         bit = (within - x) >> (fraction_bits + exponent) & 1
-        result = np.where(bit == 1, _times(result, factor), result)
+        result = np.where(bit == 1, _times(result, factor, word), result)
     if integer_bits > 5:
         result = np.where(x < -(32 << fraction_bits), 0, result)
-    return np.where(x == 0, HIGH, result)
+    return np.where(x == 0, (1 << word) - 1, result)
 
 
-def _exp_within(x: Ints) -> Ints:
+def _exp_within(x: Ints, word: int) -> Ints:
     """exp(x) for -1/4 <= x < 0: its series around -1/8."""
-    x = x + (1 << 12)
-    square = _times(x, x)
-    cube, fourth = _times(square, x), _times(square, square)
-    terms = _halved(_times(_halved(fourth, 2) + cube, _constant(1 / 3, 0)) + square, 1)
-    start = _constant(math.exp(-1 / 8), 0)
-    return np.clip(start + _times(x + terms, start), LOW, HIGH)
+    x = x + (1 << (word - 3))
+    square = _times(x, x, word)
+    cube, fourth = _times(square, x, word), _times(square, square, word)
+    terms = _halved(_times(_halved(fourth, 2) + cube, _constant(1 / 3, 0, word), word) + square, 1)
+    start = _constant(math.exp(-1 / 8), 0, word)
+    return np.clip(start + _times(x + terms, start, word), -(1 << word), (1 << word) - 1)
 
 
 def reciprocal(x: Ints) -> Ints:

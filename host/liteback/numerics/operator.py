@@ -127,9 +127,11 @@ class Operator:
 
     @property
     def kind(self) -> str:
-        """The class of operators that one kernel set computes alike: `CONV_2D/int8`."""
+        """The class of operators that one kernel set computes alike: `CONV_2D/int8`, `SOFTMAX/int8_int16`."""
         data = self.inputs[DATA.get(self.op, 0)] if len(self.inputs) > DATA.get(self.op, 0) else None
-        return f"{self.op}/{(data or self.out).dtype}"
+        dtype = (data or self.out).dtype
+        widened = self.op in WIDENING and self.out.dtype == "int16" != dtype
+        return f"{self.op}/{dtype}_int16" if widened else f"{self.op}/{dtype}"
 
     @property
     def out(self) -> Operand:
@@ -189,6 +191,7 @@ class Operator:
 
 
 DATA = {"TRANSPOSE_CONV": 2, "EMBEDDING_LOOKUP": 1}  # where an operator's data stands, if not first
+WIDENING = {"QUANTIZE", "SOFTMAX"}  # have kernels of their own for int16 results
 
 ACTIVATION_RANGES: Mapping[str, tuple[float | None, float | None]] = {
     "NONE": (None, None),
@@ -207,8 +210,10 @@ class Registered:
 
     def variants_of(self, kind: str) -> tuple[str, ...]:
         """Of a class of operators; none where the kernel does not take their data: real values, unless declared."""
-        dtype = kind.partition("/")[2]
-        return self.variants.get(dtype, () if dtype == "float32" else self.variants[""])
+        whole = kind.partition("/")[2]
+        dtype = whole.partition("_")[0]
+        known = self.variants.get(whole) or self.variants.get(dtype)
+        return known or (() if dtype == "float32" else self.variants[""])
 
 
 EXACT: dict[str, Registered] = {}

@@ -3,8 +3,9 @@
     {"name": "tflite_runtime-2.14-builtin-x86_64", "runtime": "tflite_runtime", "version": "2.14", "machine": "x86_64",
      "kernels": "builtin", "delegate": "none", "variants": {"CONV_2D/int8": "half-up"}, "nodes": {"12": "double"}}
 
-`variants` says for a class of operators (`OP/type of its first input`, or `OP`) how its kernel computes; what it does
-not name is computed as the reference kernel does. `nodes` says it for single nodes of one model, and comes first.
+`variants` says for a class of operators (`OP/type of its first input`, or `OP`; `OP/type_int16` where it is about int16
+results only) how its kernel computes; what it does not name is computed as the reference kernel does. `nodes` says it
+for single nodes of one model, and comes first.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class KernelProfile:
 
     def variant(self, kind: str, node: int) -> str:
         """How a node computes whose operators' class is `kind`; "" for the reference's way."""
-        op = kind.partition("/")[0]
-        return self.nodes.get(node) or self.variants.get(kind) or self.variants.get(op, "")
+        op, _, dtype = kind.partition("/")
+        names = (kind, f"{op}/{dtype.partition('_')[0]}", op)
+        return self.nodes.get(node) or next((self.variants[n] for n in names if n in self.variants), "")
 
     def with_nodes(self, nodes: Mapping[int, str]) -> KernelProfile:
         """The same, with variants of single nodes beside those it has."""

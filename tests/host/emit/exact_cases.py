@@ -94,7 +94,9 @@ def windows(dtype: str) -> list[Case]:
         window = {"padding": padding, "stride_h": stride, "stride_w": stride, "fused_activation_function": act}
         name = f"{dtype}-{padding}"
         pooled = {**window, "filter_height": 2, "filter_width": 3}
+        uneven = {**pooled, "stride_w": 3}
         found += [Case(f"{op}_POOL_2D", [x], pooled, [alike(dtype)], name, 2) for op in ("AVERAGE", "MAX")]
+        found += [Case(f"{op}_POOL_2D", [x], uneven, [alike(dtype)], f"{name}-3", 2) for op in ("AVERAGE", "MAX")]
         dilated = {**window, "dilation_h_factor": 1, "dilation_w_factor": 3 - stride}
         for per_channel in (False,) if dtype == "uint8" else (False, True):
             name = f"{dtype}-{padding}-{'channels' if per_channel else 'tensor'}"
@@ -310,11 +312,41 @@ def basic_lstm() -> Case:
     )
 
 
+def widened() -> list[Case]:
+    """8-bit codes to int16 ones, in ways that differ by one code in a few hundred."""
+    return [
+        Case(
+            "SOFTMAX",
+            [data(*shape, dtype=d, scale=0.2)],
+            {"beta": b},
+            [Out("int16", 2.0**-16, -(1 << 15))],
+            f"{d}-{b}",
+            3,
+        )
+        for d in ("int8", "uint8")
+        for shape, b in (((40, 300), 1.0), ((60, 9), 0.7))
+    ]
+
+
+def unsigned_hybrid() -> Case:
+    """uint8 weights of a hybrid kernel, which has no zero point for them."""
+    w = fixed(codes(7, 20, dtype="uint8", scale=0.02, zero_point=117, seed=1))
+    return Case("FULLY_CONNECTED", [rand(3, 20), w, const(rand(7, seed=2))], {}, name="uint8-hybrid", version=9)
+
+
+def beyond_32_bits() -> Case:
+    """A function whose values no integer holds."""
+    return Case("EXP", [data(2, 300, dtype="int8", scale=0.3)], {}, [result("int8", 0.01)], "int8-large", 2)
+
+
 FAMILIES = (elementwise, windows, products, reductions, functions, between)
 EXACT_CASES = [
     *(case for family in FAMILIES for dtype in TYPES for case in family(dtype)),
     *powers_of_two(),
     *lookups(),
+    *widened(),
+    unsigned_hybrid(),
+    beyond_32_bits(),
     lstm_int8(SEQUENCE),
     lstm_int8(STEP),
     lstm_int8(SEQUENCE, {"cell_clip": 6.0}, cifg=True),

@@ -1,50 +1,83 @@
-"""The exact twin on real networks: every element of every quantized tensor, isolated and chained, is the device's."""
+"""The exact twin of every network that computes on codes: every element, isolated and chained, is the device's.
+
+Eight random samples each, on the kernel sets of this machine. What cannot be the device's is listed, with the reason;
+an entry that is true no more fails.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from exactness import differing
+from exactness import differing, has_codes
+from test_networks import CRASHES_THE_RUNTIME, REFUSED_BY_LITEBACK, SHARED
 
+from liteback.errors import UnsupportedModel
 from liteback.inputs import random_inputs
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile, propose
 from liteback.session.board import Board, RunOptions
 
 SAMPLES = 8
-NETWORKS = [
-    "pretrainedResnet_quant",
-    "mobilenet_v1_0.25_128_quant",
-    "model_ToyCar_quant_fullint",
-    "model_ToyCar_quant_fullint_micro_intio",
-    "keyword_spotting_pacman",
-    "micro_speech_quantized",
-    "rock_paper_scissors",
-    "hello_world_int8",
-    "detection",
-    "okay_nabu",
-    "conv0",
-    "movenet_single_pose_lightning_ptq",
-    "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29",
-    "deeplabv3_mnv2_dm05_pascal_quant",
-]
 KERNEL_SETS = {
     "builtin": (RunOptions(runtime="tflite_runtime", kernels="builtin"), "tflite_runtime-2.14-builtin-x86_64"),
     "reference": (RunOptions(runtime="tflite_runtime", kernels="reference"), "reference"),
     "xnnpack": (RunOptions(runtime="ai_edge_litert", kernels="default"), "ai_edge_litert-2.3-xnnpack-x86_64"),
 }
+NO_TWIN = {*REFUSED_BY_LITEBACK, CRASHES_THE_RUNTIME}
+NETWORKS = [
+    path.stem
+    for path in sorted(SHARED.glob("networks/*.tflite"))
+    if f"networks/{path.stem}" not in NO_TWIN and has_codes(lift(path.read_bytes()))
+]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """refusal: in these words the twin is refused. drift: mode and node -> (share of elements, error), at most."""
+
+    reason: str
+    refusal: str = ""
+    drift: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+BLOCKWISE = Gap("how LiteRT 2.3 sums block by block has not been found out", "weights that are scaled block by block")
+AFTER_SOFTMAX = Gap("a layer of real values before it", drift={"cumulative quantize_003": (1e-3, 1)})
+AFTER_SIGMOIDS = Gap(
+    "sigmoids of real values before it", drift={"cumulative dense_019": (1, 1e-6), "cumulative dense_037": (1, 1e-6)}
+)
+GAPS = {
+    ("qwen_fc_blockwise_quantized", "xnnpack"): BLOCKWISE,
+    ("model_quant_1", "builtin"): AFTER_SIGMOIDS,
+    ("model_quant_1", "reference"): AFTER_SIGMOIDS,
+    ("model_quant_1", "xnnpack"): AFTER_SIGMOIDS,
+    ("partly_quantized_mnist", "builtin"): AFTER_SOFTMAX,
+    ("partly_quantized_mnist", "reference"): AFTER_SOFTMAX,
+}
+
+
+def test_the_networks_are_here(shared_models: Path) -> None:
+    assert len(NETWORKS) >= 18
+    assert {name for name, _ in GAPS} <= set(NETWORKS)
 
 
 @pytest.mark.networks
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", KERNEL_SETS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_quantized_tensor_is_the_devices(
-    name: str, kernels: str, shared_models: Path, board: Board, tmp_path: Path
-) -> None:
-    path, (options, profile) = shared_models / "networks" / f"{name}.tflite", KERNEL_SETS[kernels]
+def test_every_element_is_the_devices(name: str, kernels: str, board: Board, tmp_path: Path) -> None:
+    path, (options, profile) = SHARED / "networks" / f"{name}.tflite", KERNEL_SETS[kernels]
     inputs = random_inputs(lift(path.read_bytes()).main, SAMPLES, seed=1)
     recording = board.capture(path, inputs, tmp_path / "recording", options=options)
     assert propose(recording.manifest) == KernelProfile.named(profile)
-    assert differing(recording, propose(recording.manifest)) == {}
+    gap = GAPS.get((name, kernels), Gap(""))
+    if gap.refusal:
+        with pytest.raises(UnsupportedModel, match=gap.refusal):
+            differing(recording, propose(recording.manifest))
+        return
+    found = differing(recording, propose(recording.manifest))
+    assert found.keys() == gap.drift.keys(), found
+    for node, (share, error) in gap.drift.items():
+        assert found[node].wrong <= share * found[node].elements
+        assert found[node].error <= error

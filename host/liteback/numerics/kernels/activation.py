@@ -18,11 +18,13 @@ from .common import Codes, centred, lookup, requantize, saturate, to_codes
 
 Points = NDArray[np.float32]
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+OVERFLOWING, SATURATING = "overflowing", "saturating"  # how x86-64 and aarch64 make integers of large real values
 
 
 def code_table(op: Operator, function: Function) -> NDArray[Any]:
     """The result's code for each code of an 8-bit input; the function's value is rounded to float32 first.
 
+    What is beyond 32 bits becomes the lowest integer where the processor converts it so: `op.variant`.
     Source: PopulateLookupTable (tensorflow/lite/kernels/activations.cc, v2.14.0).
     """
     source, out = op.input(0), op.out
@@ -30,6 +32,8 @@ def code_table(op: Operator, function: Function) -> NDArray[Any]:
     reals = source.scale * (np.arange(low, high + 1) - source.zero_point).astype(np.float32)
     values = function(reals.astype(np.float64)).astype(np.float32)
     steps = round_half_away(values * (np.float32(1) / out.scale)) + np.float32(out.zero_point)
+    if op.variant == OVERFLOWING:
+        steps = np.where(steps < np.float32(1 << 31), steps, -np.float32(1 << 31))
     return np.clip(steps, *out.range).astype(out.dtype)
 
 
@@ -57,7 +61,7 @@ def _in_float32(name: str) -> Function:
     return lambda x: np.asarray(FUNCTIONS[name](x.astype(np.float32), np.float32(1)), np.float64)
 
 
-exact("EXP")(_by_table("EXP", np.exp))
+exact("EXP", int8=(OVERFLOWING, SATURATING))(_by_table("EXP", np.exp))
 
 
 @exact("ELU")

@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ...emit.window import same_padding
 from ..fixed_point import FLOAT32, Multiplier, multiply, multiply_wide
 from ..operator import Operand, Operator
 
 Codes = Any  # a tensor of codes, or a numpy array of them
+Pair = tuple[int, int]
 
 
 def accumulate(
@@ -134,6 +136,11 @@ def sum32(a: Any, b: Any) -> Any:
     return tf.cast(tf.cast(a, tf.float64) + tf.cast(b, tf.float64), tf.float32)
 
 
+def separate32(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, each rounded."""
+    return sum32(product32(a, b), c)
+
+
 def sum_in_order(values: Any) -> Any:
     """The float32 sum over the last axis, which stays, as a loop makes it: each addition is rounded before the next.
 
@@ -151,3 +158,15 @@ def rounded_quotient(total: Any, count: Any) -> Any:
 def lookup(op: Operator, x: Codes, table: NDArray[Any]) -> Any:
     """table[code - lowest code]."""
     return tf.gather(table, tf.cast(x, tf.int32) - op.input(0).range[0])
+
+
+def slide(fn: Callable[..., Any], x: Any, w: Any, strides: Pair, padding: str, dilation: Pair = (1, 1)) -> Any:
+    """tf.nn.conv2d or depthwise_conv2d. Strides that TensorFlow's kernels lack: of stride 1, every s-th element."""
+    size = [int(k) for k in w.shape[:2]]
+    if strides[0] == strides[1] and (strides == (1, 1) or dilation == (1, 1)):
+        return fn(x, w, (1, *strides, 1), padding, dilations=dilation)
+    if padding == "SAME":
+        extents = [int(n) if n is not None else tf.shape(x)[i + 1] for i, n in enumerate(x.shape[1:3])]
+        x = tf.pad(x, [(0, 0), *(same_padding(extents, size, strides, dilation) or ()), (0, 0)])
+    y = fn(x, w, (1, 1, 1, 1), "VALID", dilations=dilation)
+    return y[:, :: strides[0], :: strides[1]]

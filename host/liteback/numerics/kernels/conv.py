@@ -12,8 +12,8 @@ import tensorflow as tf
 from ...emit.window import crop, same_padding
 from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, ROUNDINGS
 from ..operator import Operand, Operator, exact
-from .common import Codes, accumulate, finish, is_wide, product_multiplier
-from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SSE_ORDERS, SSE_SCALES_FIRST, SUM_FIRST, hybrid
+from .common import Codes, accumulate, finish, is_wide, product_multiplier, slide
+from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SSE_ORDERS, SSE_SCALES_FIRST, SUM_FIRST, hybrid, signed
 from .neon import NEON, full_channels, full_elements, has_3x3_kernel, product_rounding
 from .xnnpack import XNNPACK
 
@@ -100,7 +100,7 @@ def _hybrid(op: Operator, product: Callable[..., Any], x: Any, w: Codes, b: Code
 
     Source: EvalHybrid and EvalHybridPerChannel (tensorflow/lite/kernels/conv.cc, depthwise_conv.cc, v2.14.0).
     """
-    weights = tf.constant(w.astype(np.float64))
+    weights = tf.constant(signed(w).astype(np.float64))
     return hybrid(op, lambda codes: product(codes, weights), x, b, asymmetric, [1, 2, 3])
 
 
@@ -117,14 +117,9 @@ def _finish(op: Operator, acc: Any, b: Codes | None, data: Operand, weights: Ope
 
 
 def _convolve(op: Operator, fn: Callable[..., Any], x: Any, w: Any) -> Any:
-    """tf.nn.conv2d or depthwise_conv2d. Strides that TensorFlow's kernels lack: of stride 1, every s-th element."""
-    padding, size = op.options["padding"], [int(k) for k in w.shape[:2]]
+    """tf.nn.conv2d or depthwise_conv2d."""
+    if 0 in op.out.shape:  # no window fits: TensorFlow's kernels count them below 0 then
+        return tf.zeros((tf.shape(x)[0], *op.out.shape[1:]), x.dtype)
     strides = (int(op.options["stride_h"]), int(op.options["stride_w"]))
     dilation = (int(op.options["dilation_h_factor"]), int(op.options["dilation_w_factor"]))
-    if strides[0] == strides[1] and (strides == (1, 1) or dilation == (1, 1)):
-        return fn(x, w, (1, *strides, 1), padding, dilations=dilation)
-    if padding == "SAME":
-        extents = [int(n) if n is not None else tf.shape(x)[i + 1] for i, n in enumerate(x.shape[1:3])]
-        x = tf.pad(x, [(0, 0), *(same_padding(extents, size, strides, dilation) or ()), (0, 0)])
-    y = fn(x, w, (1, 1, 1, 1), "VALID", dilations=dilation)
-    return y[:, :: strides[0], :: strides[1]]
+    return slide(fn, x, w, strides, op.options["padding"], dilation)

@@ -1,26 +1,28 @@
-"""Functions of float32 as Eigen computes them where the compiler fuses nothing: the x86-64 wheels are built for SSE2.
+"""Functions of float32 as Eigen computes them, and every quotient is the nearest float32.
 
-Every product is rounded to float32 before anything is added to it, and every quotient is the nearest float32.
+madd: how a product and a sum are rounded. The x86-64 wheels are built for SSE2 and fuse nothing; NEON's code does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from .common import product32, quotient32, sum32
+from .common import product32, quotient32, separate32
 
-PACKET = 4  # float32 to a register of SSE
+Madd = Callable[[Any, Any, Any], Any]
+PACKET = 4  # float32 to a register of SSE or NEON
 
 
-def tanh(x: Any) -> Any:
+def tanh(x: Any, madd: Madd = separate32) -> Any:
     """A quotient of polynomials. Source: generic_fast_tanh_float (Eigen/src/Core/MathFunctionsImpl.h, July 2023)."""
     z = tf.clip_by_value(x, np.float32(-7.90531110763549805), np.float32(7.90531110763549805))
     square = product32(z, z)
-    top = _polynomial(square, _TANH_ABOVE)
-    bottom = _polynomial(square, _TANH_BELOW)
+    top = _polynomial(square, _TANH_ABOVE, madd)
+    bottom = _polynomial(square, _TANH_BELOW, madd)
     return tf.where(tf.abs(x) < np.float32(0.0004), x, quotient32(product32(z, top), bottom))
 
 
@@ -36,28 +38,29 @@ _TANH_ABOVE = (
 _TANH_BELOW = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
 
 
-def sigmoid(x: Any, in_packets: Any = True) -> Any:
+def sigmoid(x: Any, in_packets: Any = True, madd: Madd = separate32) -> Any:
     """e / (1 + e) with e = exp(x). in_packets: where the kernel computes it in packets; elsewhere the C library's exp.
 
     Source: scalar_logistic_op (Eigen/src/Core/functors/UnaryFunctors.h, July 2023).
     """
-    power = tf.where(in_packets, exp(x), tf.cast(tf.exp(tf.cast(x, tf.float64)), tf.float32))
+    power = tf.where(in_packets, exp(x, madd), tf.cast(tf.exp(tf.cast(x, tf.float64)), tf.float32))
     return tf.where(tf.math.is_inf(power), tf.ones_like(x), quotient32(power, power + np.float32(1)))
 
 
-def exp(x: Any) -> Any:
+def exp(x: Any, madd: Madd = separate32) -> Any:
     """2**n exp(r) with x = n log(2) + r, exp(r) by a polynomial.
 
     Source: pexp_float (Eigen/src/Core/arch/Default/GenericPacketMathFunctions.h, July 2023).
     """
     z = tf.minimum(x, np.float32(88.723))
-    n = tf.floor(product32(z, np.float32(1.44269504088896341)) + np.float32(0.5))
-    r = sum32(z, product32(n, np.float32(-0.693359375)))
-    r = sum32(r, product32(n, np.float32(2.12194440e-4)))
+    n = tf.floor(madd(z, np.float32(1.44269504088896341), np.float32(0.5)))
+    r = madd(n, np.float32(2.12194440e-4), madd(n, np.float32(-0.693359375), z))
     square = product32(r, r)
-    even = _polynomial(square, (1.37449637986719608306884765625e-3, 4.166965186595916748046875e-2, 0.4999998807907104))
-    odd = _polynomial(square, (8.36894474923610687255859375e-3, 0.166665181517601))
-    value = sum32(product32(sum32(product32(odd, r), even), square), r + np.float32(1))
+    even = _polynomial(
+        square, (1.37449637986719608306884765625e-3, 4.166965186595916748046875e-2, 0.4999998807907104), madd
+    )
+    odd = _polynomial(square, (8.36894474923610687255859375e-3, 0.166665181517601), madd)
+    value = madd(madd(odd, r, even), square, r + np.float32(1))
     scaled = tf.cast(tf.cast(value, tf.float64) * tf.pow(tf.constant(2.0, tf.float64), tf.cast(n, tf.float64)), x.dtype)
     return tf.where(x < np.float32(-104), tf.zeros_like(x), tf.maximum(scaled, x))
 
@@ -73,9 +76,9 @@ def packets(start: Any, length: int) -> Any:
     return (place >= head) & (place < whole)
 
 
-def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+def _polynomial(x: Any, coefficients: tuple[float, ...], madd: Madd) -> Any:
     """By Horner's rule, the highest power's coefficient first."""
     value = tf.fill(tf.shape(x), np.float32(coefficients[0]))
     for coefficient in coefficients[1:]:
-        value = product32(value, x) + np.float32(coefficient)
+        value = madd(value, x, np.float32(coefficient))
     return value

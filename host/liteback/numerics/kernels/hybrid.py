@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..operator import Operand, Operator
+from ..operator import Operator
 from . import xnnpack
 from .common import Codes, fused32, product32, quotient32, round_half_away
 from .neon import NEON, full_channels, has_3x3_kernel
@@ -36,7 +36,7 @@ def hybrid(
         return activated(op, xnnpack.result(acc, scale, op.input(1), b))
     op = undelegated(op)
     codes, scale, zero = quantize_rows(x, asymmetric, axes, op.variant)
-    return hybrid_result(op, product(tf.cast(codes - zero, tf.float64)), scale, op.input(1), b)
+    return hybrid_result(op, product(tf.cast(codes - zero, tf.float64)), scale, b)
 
 
 def undelegated(op: Operator) -> Operator:
@@ -88,11 +88,24 @@ def _asymmetric(x: Any, axes: list[int], vectors: bool) -> Quantized:
     return tf.where(flat, tf.zeros_like(codes), tf.clip_by_value(codes, -128.0, 127.0)), step, zero
 
 
-def hybrid_result(op: Operator, acc: Any, scale: Any, weights: Operand, b: Codes | None) -> Any:
+def signed(w: Codes) -> Any:
+    """Weights as these kernels read them: uint8 ones byte by byte as int8, whatever their zero point.
+
+    Source: EvalHybridImpl (tensorflow/lite/kernels/fully_connected.cc), EvalHybrid (conv.cc) (v2.14.0).
+    """
+    return w.view(np.int8) if w.dtype == np.uint8 else w
+
+
+def held_scales(op: Operator) -> Any:
+    """The weights' scales as the kernel has them: 0 where it knows of one for the tensor and the file has more."""
+    weights = op.input(1)
+    more = op.op == "FULLY_CONNECTED" and (weights.per_channel or weights.block_size)
+    return np.zeros(1, np.float32) if more and op.variant in (ONE_SCALE, NEON) else weights.scales
+
+
+def hybrid_result(op: Operator, acc: Any, scale: Any, b: Codes | None) -> Any:
     """sum * scale (+ bias), and the activation. What is multiplied first makes a difference in float32."""
-    acc, scales = tf.cast(acc, tf.float32), weights.scales
-    if op.op == "FULLY_CONNECTED" and op.variant in (ONE_SCALE, NEON) and weights.per_channel:
-        scales = np.zeros(1, np.float32)  # what the runtime holds for a scale that is not one for the tensor
+    acc, scales = tf.cast(acc, tf.float32), held_scales(op)
     if b is not None and _fuses(op):
         return activated(op, fused32(acc, scale * scales, b))
     y = _scaled(_multiplied_first(op), acc, scale, scales)

@@ -22,18 +22,21 @@ from .common import (
     sum32,
 )
 from .hybrid import (
+    NEON_SCALES_FIRST,
     ONE_SCALE,
     ORDERS,
     SCALES_FIRST,
     SSE_SCALES_FIRST,
     activated,
+    held_scales,
     hybrid,
+    signed,
 )
 from .neon import NEON, batch_product_rounding, product_rounding
 from .xnnpack import XNNPACK, takes
 
 FOUR_BIT_ZERO = 7
-NARROW = "narrow"  # 32 bits, whatever the bias has
+NARROW = "narrow"  # with all bits of the multiplier: rounded once with a bias of 64 bits, else half-up
 
 
 @exact(
@@ -71,7 +74,7 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     (internal/optimized/sse_tensor_utils.cc) (v2.14.0).
     """
     weights, (units, depth) = op.input(1), w.shape
-    if weights.block_size:
+    if weights.block_size and op.variant in (SSE_SCALES_FIRST, XNNPACK):
         raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
     rows = tf.reshape(x, (-1, depth))
     if weights.dtype == "int4" and op.variant == NEON:
@@ -80,7 +83,7 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
         y = _four_bit(op, rows, w, b)
     else:
         asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
-        kernel = tf.constant(np.transpose(w).astype(np.float64))
+        kernel = tf.constant(np.transpose(signed(w)).astype(np.float64))
         y = hybrid(op, lambda codes: tf.matmul(codes, kernel), rows, b, asymmetric, [1])
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
 
@@ -95,7 +98,7 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     largest = tf.reduce_max(tf.abs(rows), 1, keepdims=True)
     largest = tf.where(largest == 0, tf.constant(127.0), largest)
     codes = round_half_away(product32(rows, quotient32(127.0, largest)))
-    scale, scales = quotient32(largest, 127.0), op.input(1).scales
+    scale, scales = quotient32(largest, 127.0), held_scales(op)
     stored = tf.constant((np.transpose(w).astype(np.int64) + FOUR_BIT_ZERO).astype(np.float64))
     acc = tf.matmul(tf.cast(codes, tf.float64), stored)
     moved = product32(tf.reduce_sum(codes, 1, keepdims=True) * -FOUR_BIT_ZERO, scale)
@@ -104,7 +107,10 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     return activated(op, y)
 
 
-@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=(SCALES_FIRST, SSE_SCALES_FIRST, XNNPACK))
+BATCH_HYBRIDS = (SCALES_FIRST, NEON_SCALES_FIRST, SSE_SCALES_FIRST, XNNPACK)
+
+
+@exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=BATCH_HYBRIDS)
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..operator import Operator, exact
-from .common import Codes, product32, round_half_away, rounded_quotient
+from .common import Codes, product32, round_half_away, rounded_quotient, slide
 
 
 @exact("AVERAGE_POOL_2D")
@@ -26,7 +26,7 @@ def average_pool_2d(op: Operator, x: Codes) -> Any:
         """Sums over windows of (N, H, W, C), one channel at a time."""
         n, h, w, c = tf.unstack(tf.shape(values))
         planes = tf.reshape(tf.transpose(values, (0, 3, 1, 2)), (n * c, h, w, 1))
-        sums = tf.nn.conv2d(planes, one, strides, op.options["padding"])
+        sums = slide(tf.nn.conv2d, planes, one, strides, op.options["padding"])
         sums = tf.reshape(sums, (n, c, tf.shape(sums)[1], tf.shape(sums)[2]))
         return tf.cast(tf.transpose(sums, (0, 2, 3, 1)), tf.int32)
 

@@ -16,12 +16,13 @@ from .neon import NEON, full_elements
 XNNPACK = "xnnpack"
 # x / s in float32, in float64; x (1 / s), rounded to even or away from zero
 QUOTIENT32, QUOTIENT64, PRODUCT, PRODUCT_AWAY = "quotient32", "quotient64", "product", "product-away"
+VECTORS = "vectors"  # PRODUCT of what fills vectors, QUOTIENT64 of the rest
 
 
 @exact(
     "QUANTIZE",
     variants=(DOUBLE, HALF_UP, SINGLE, FLOAT32, XNNPACK, NEON),
-    float32=(QUOTIENT32, QUOTIENT64, PRODUCT, PRODUCT_AWAY),
+    float32=(QUOTIENT32, QUOTIENT64, PRODUCT, PRODUCT_AWAY, VECTORS),
 )
 def quantize(op: Operator, x: Codes) -> Any:
     """Real values -> codes, or codes -> codes of another scale.
@@ -31,12 +32,15 @@ def quantize(op: Operator, x: Codes) -> Any:
     """
     source = op.input(0)
     if source.dtype == "float32":
+        if op.variant == VECTORS:
+            full = full_elements(op, x, lanes=8)
+            return to_codes(op, tf.where(full, _steps(x, op.out, PRODUCT), _steps(x, op.out, QUOTIENT64)))
         return to_codes(op, _steps(x, op.out, op.variant))
-    if op.variant == XNNPACK:
+    if op.variant == XNNPACK and op.out.dtype == source.dtype:
         return _convert_xnnpack(op, x)
     by = Multiplier.of(float(source.scale) / float(op.out.scale), source.scale / op.out.scale)
     rounding = op.variant
-    if op.variant == NEON:
+    if op.variant in (NEON, XNNPACK):  # XNNPACK leaves another type to the kernels of its runtime
         rounding = DOUBLE if source.dtype == "int16" else full_elements(op, x, lanes=16)
     codes = requantize(op, centred(x, source), by, rounding)
     return to_codes(op, tf.cast(codes, tf.int64)) if op.out.dtype == "int32" else codes

@@ -11,16 +11,15 @@ from ...emit.lstm_inputs import AUXILIARY, LSTM_WEIGHTS, NORMS
 from ..fixed_point import DOUBLE, HALF_UP, Multiplier, multiply
 from ..operator import Operator, exact
 from .common import Codes, accumulate, product32, saturate, sum32, sum_in_order
-from .hybrid_recurrent import FUNCTIONS, HybridLstm, HybridRnn, add_product
+from .hybrid_recurrent import VARIANTS, HybridLstm, HybridRnn, activate, add_product
 from .lstm import basic_lstm, integer_lstm
 from .sequence import Held, batch_of, held, initial, run
 
-PLAIN = "plain"
 COUNT = len(LSTM_WEIGHTS)
 RNN_WEIGHTS = ("input", "recurrent", "bias")
 
 
-@exact("UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", variants=(DOUBLE, HALF_UP), float32=(PLAIN,))
+@exact("UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", variants=(DOUBLE, HALF_UP), float32=VARIANTS)
 def lstm(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     """x (N,T,I), (T,N,I) time_major, or (N,I) -> the results in x's order, and the states.
 
@@ -43,8 +42,9 @@ def _run_lstm(
     backwards: bool = False,
 ) -> list[Any]:
     time_major = bool(op.options.get("time_major"))
+    asymmetric = bool(op.options["asymmetric_quantize_inputs"])
     clips = (op.options["cell_clip"], op.options["proj_clip"])
-    cell = HybridLstm(weights, op.activation, bool(op.options["asymmetric_quantize_inputs"]), not one_by_one, clips)
+    cell = HybridLstm(weights, op.activation, asymmetric, not one_by_one, op.variant, clips)
     units = weights["forget_bias"].values.shape[0]
     width = weights["projection"].values.shape[0] if "projection" in weights else units
     batch = batch_of(inputs[0], time_major)
@@ -52,7 +52,7 @@ def _run_lstm(
     return list(run(cell.step, inputs, start, time_major, backwards))
 
 
-@exact("BIDIRECTIONAL_SEQUENCE_LSTM", variants=(), float32=(PLAIN,))
+@exact("BIDIRECTIONAL_SEQUENCE_LSTM", variants=(), float32=VARIANTS)
 def bidirectional_lstm(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     """Forward and backward results, side by side or as two, and the states.
 
@@ -75,7 +75,7 @@ def _both(op: Operator, forward: list[Any], backward: list[Any]) -> list[Any]:
     return [*results, *after, *after_too]
 
 
-@exact("UNIDIRECTIONAL_SEQUENCE_RNN", "RNN", variants=(), float32=(PLAIN,))
+@exact("UNIDIRECTIONAL_SEQUENCE_RNN", "RNN", variants=(), float32=VARIANTS)
 def rnn(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     """x (N,T,I), (T,N,I) time_major, or (N,I) -> the results in x's order, and the state.
 
@@ -84,7 +84,7 @@ def rnn(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     return _run_rnn(op, [x], held(op, RNN_WEIGHTS, rest), rest[3])
 
 
-@exact("BIDIRECTIONAL_SEQUENCE_RNN", variants=(), float32=(PLAIN,))
+@exact("BIDIRECTIONAL_SEQUENCE_RNN", variants=(), float32=VARIANTS)
 def bidirectional_rnn(op: Operator, x: Codes, *rest: Codes | None) -> Any:
     """Forward and backward results, side by side or as two, and the states.
 
@@ -112,14 +112,14 @@ def _run_rnn(
     rounds: int = 1,
 ) -> list[Any]:
     time_major = bool(op.options.get("time_major"))
-    cell = HybridRnn(weights, op.activation, bool(op.options["asymmetric_quantize_inputs"]))
+    cell = HybridRnn(weights, op.activation, bool(op.options["asymmetric_quantize_inputs"]), op.variant)
     states = [initial(state, batch_of(inputs[0], time_major), weights["bias"].values.shape[0], tf.float32)]
     for _ in range(rounds):
         y, *states = run(cell.step, inputs, states, time_major, backwards)
     return [y, *states]
 
 
-@exact("SVDF", variants=(DOUBLE, HALF_UP), float32=(PLAIN,))
+@exact("SVDF", variants=(DOUBLE, HALF_UP), float32=VARIANTS)
 def svdf(
     op: Operator, x: Codes, feature: Codes, time: Codes, b: Codes | None = None, state: Codes | None = None
 ) -> Any:
@@ -138,7 +138,7 @@ def svdf(
 
 def _svdf_feature_hybrid(op: Operator, x: Any, feature: Codes) -> Any:
     zeros = tf.zeros(feature.shape[0], tf.float32)
-    return add_product(zeros, x, Held(feature, op.input(1)), bool(op.options["asymmetric_quantize_inputs"]))
+    return add_product(zeros, x, Held(feature, op.input(1)), bool(op.options["asymmetric_quantize_inputs"]), op.variant)
 
 
 def _svdf_time_hybrid(op: Operator, after: Any, time: Codes, b: Codes | None) -> Any:
@@ -146,7 +146,7 @@ def _svdf_time_hybrid(op: Operator, after: Any, time: Codes, b: Codes | None) ->
     each = sum_in_order(product32(after, real))[..., 0]
     rank = int(op.options["rank"])
     total = sum_in_order(tf.reshape(each, (-1, time.shape[0] // rank, rank)))[..., 0]
-    return FUNCTIONS[op.activation](total if b is None else sum32(total, b))
+    return activate(op.activation, total if b is None else sum32(total, b), op.variant)
 
 
 def _svdf_feature(op: Operator, x: Any, feature: Codes) -> Any:

@@ -15,6 +15,7 @@ from .neon import NEON, full_channels
 # The reference kernel scales once, by a multiplier that holds 1/N; the optimised one adds a bias that is rounded alone.
 BIAS = "bias"
 ROUNDED = "rounded"  # a sum in float32, halves away from zero
+WRAPPED = "wrapped"
 UNSIGNED = "unsigned"  # a kernel for uint8, whatever the codes are: int8 codes below 0 count as 256 more
 
 
@@ -74,9 +75,9 @@ def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
     return to_codes(op, multiply(total, by, rounding) - int(moved))
 
 
-@exact("SUM", variants=(UNSIGNED, ROUNDED, DOUBLE), int16=("wrapped",))
+@exact("SUM", variants=(UNSIGNED, ROUNDED, DOUBLE), int16=(WRAPPED, ROUNDED, DOUBLE))
 def reduce_sum(op: Operator, x: Codes, axis: Codes) -> Any:
-    """Codes of the sum; int16 codes of one scale are added as they are, and wrap.
+    """Codes of the sum; where a kernel takes int16 codes for numbers, they are added as they are, and wrap.
 
     Source: EvalSum, QuantizedMeanOrSum (tensorflow/lite/kernels/reduce.cc, internal/reference/reduce.h, v2.14.0).
     """
@@ -84,7 +85,7 @@ def reduce_sum(op: Operator, x: Codes, axis: Codes) -> Any:
     if op.variant == UNSIGNED:
         x = tf.bitcast(x, tf.uint8)
     total, count = _total(op, x, axis)
-    if source.dtype == "int16":
+    if op.variant == WRAPPED:
         return tf.cast(total, tf.int16)
     if op.variant == ROUNDED:
         ratio = source.scale / op.out.scale

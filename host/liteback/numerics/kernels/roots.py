@@ -1,4 +1,4 @@
-"""The inverse square root in fixed point, and what is made of it."""
+"""The inverse and the inverse square root in fixed point, and what is made of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .common import Codes, centred, saturate
 
 _ONE = 1 << 28  # of a number with three integer bits
 _HALF_ROOT_2 = 1518500250  # sqrt(2) / 2 with no integer bit
+_FORTY_EIGHT_17THS, _MINUS_THIRTY_TWO_17THS = 1515870810, -1010580540  # with two integer bits
 
 
 def inverse_root(x: Any) -> tuple[Any, Any]:
@@ -21,7 +22,7 @@ def inverse_root(x: Any) -> tuple[Any, Any]:
 
     Source: GetInvSqrtQuantizedMultiplierExp (tensorflow/lite/kernels/internal/quantization_util.h, v2.14.0).
     """
-    bits = tf.cast(tf.reduce_sum(tf.cast(x[..., None] >= [1 << k for k in range(31)], tf.int32), -1), tf.int64)
+    bits = bit_length(x)
     down = tf.maximum((bits - 28) // 2, 0)  # divided by four until it is below 2**29
     x = tf.bitwise.right_shift(x, 2 * down)
     up = (31 - tf.minimum(bits - 2 * down, 31)) // 2 - 1
@@ -36,6 +37,23 @@ def inverse_root(x: Any) -> tuple[Any, Any]:
     m = tf.bitwise.left_shift(m, tf.maximum(-right, 0))
     known = x > 1
     return tf.where(known, m, tf.constant(2**31 - 1, tf.int64)), tf.where(known, tf.maximum(right, 0), 0)
+
+
+def bit_length(x: Any) -> Any:
+    """Of int64 numbers of [0, 2**31): how many bits they take."""
+    return tf.cast(tf.reduce_sum(tf.cast(x[..., None] >= [1 << k for k in range(31)], tf.int32), -1), tf.int64)
+
+
+def inverse(x: Any) -> Any:
+    """1 / (1 + x) for x of [0, 1), numbers of 31 bits without integer bits, by three steps of Newton's method.
+
+    Source: one_over_one_plus_x_for_x_in_0_1 (google/gemmlowp fixedpoint/fixedpoint.h).
+    """
+    half = tf.bitwise.right_shift(x + (1 << 31), tf.ones_like(x))
+    y = _FORTY_EIGHT_17THS + high_mul(half, _MINUS_THIRTY_TWO_17THS)
+    for _ in range(3):
+        y = y + _rescaled(high_mul(y, (1 << 29) - high_mul(half, y)), 2)
+    return _rescaled(y, 1)
 
 
 def _rescaled(x: Any, bits: int) -> Any:

@@ -9,13 +9,18 @@ import tensorflow as tf
 
 from ...emit.table import TableSoftmax
 from ..fixed_point import DOUBLE, Multiplier, multiply
+from ..gemmlowp import exp
 from ..operator import Operator, exact
-from .common import Codes, product32, quotient32, sum32, sum_in_order, to_codes
+from .common import Codes, product32, quotient32, round_half_away, saturate, sum32, sum_in_order, to_codes
+from .roots import bit_length, inverse, scaled
 
-OPTIMISED = "optimised"
+OPTIMISED, TABLE, FIXED_POINT = "optimised", "table", "fixed-point"
+WIDENED = (FIXED_POINT, TABLE)  # how 8-bit codes become int16 ones
+INTEGER_BITS, SUM_BITS = 5, 12  # of fixed-point numbers of 31 bits: what exp is taken of, and sums
+RESULT_BITS = 15  # of 31, that an int16 result does not hold
 
 
-@exact("SOFTMAX")
+@exact("SOFTMAX", int8_int16=WIDENED, uint8_int16=WIDENED)
 def softmax(op: Operator, x: Codes) -> Any:
     """exp(beta s (x - max)) / sum, from a table of float32, summed in order.
 
@@ -25,12 +30,15 @@ def softmax(op: Operator, x: Codes) -> Any:
     source = op.input(0)
     if source.dtype == "int16":
         return _softmax_int16(op, x)
+    if op.variant == FIXED_POINT:
+        return _softmax_fixed_point(op, x)
     table = _exp_table(source.scale * np.float32(op.options["beta"]))
     codes = tf.cast(x, tf.int32)
     values = tf.gather(table, tf.reduce_max(codes, -1, keepdims=True) - codes)
     total = sum_in_order(values)
-    scaled = product32(values, np.float32(1) / (total * op.out.scale)) + np.float32(0.5)
-    return to_codes(op, tf.cast(scaled, tf.int32))
+    steps = product32(values, quotient32(1, product32(total, op.out.scale)))
+    whole = steps + np.float32(0.5) if op.out.dtype == "uint8" else round_half_away(steps)
+    return to_codes(op, tf.cast(whole, tf.int32))
 
 
 def _softmax_int16(op: Operator, x: Codes) -> Any:
@@ -38,11 +46,33 @@ def _softmax_int16(op: Operator, x: Codes) -> Any:
 
     Source: SoftmaxInt16 (tensorflow/lite/kernels/internal/reference/softmax.h, v2.14.0).
     """
-    scale, beta = float(op.input(0).scale), float(op.options["beta"])
+    scale, beta = op.input(0).scale, np.float32(op.options["beta"])
     codes = tf.cast(x, tf.int32)
     below = codes - tf.reduce_max(codes, -1, keepdims=True)
-    steps = multiply(below, Multiplier.of(scale * beta / (10.0 / 65535.0)), DOUBLE)
-    return tf.cast(TableSoftmax(scale, beta).shares(steps), op.out.dtype)
+    steps = multiply(below, Multiplier.of(float(scale * beta) / (10.0 / 65535.0)), DOUBLE)
+    return tf.cast(TableSoftmax(float(scale), float(beta)).shares(steps), op.out.dtype)
+
+
+def _softmax_fixed_point(op: Operator, x: Codes) -> Any:
+    """exp(beta s (x - max)) / sum in gemmlowp's fixed point.
+
+    Source: Softmax (tensorflow/lite/kernels/internal/reference/softmax.h, v2.14.0), PreprocessSoftmaxScaling and
+    CalculateInputRadius (internal/quantization_util.cc).
+    """
+    real = float(np.float32(op.options["beta"])) * float(op.input(0).scale) * (1 << (31 - INTEGER_BITS))
+    by = Multiplier.of(min(real, (1 << 31) - 1.0))
+    radius = ((1 << INTEGER_BITS) - 1) * (1 << (31 - INTEGER_BITS)) >> int(by.left)
+    below = np.arange(256)
+    powers = exp(-((below << by.left) * by.m + (1 << 30) - 1 >> 31), INTEGER_BITS, 31)
+    powers = np.where(below <= radius, powers, 0)
+    codes = tf.cast(x, tf.int32)
+    found = tf.gather(powers, tf.reduce_max(codes, -1, keepdims=True) - codes)
+    total = tf.reduce_sum((found + (1 << (SUM_BITS - 1))) // (1 << SUM_BITS), -1, keepdims=True)
+    bits = bit_length(total)
+    share = inverse(tf.bitwise.left_shift(total, 32 - bits) - (1 << 31))
+    low, high = op.out.range
+    steps = scaled(found, share, bits - (32 - SUM_BITS) + RESULT_BITS, up=0)
+    return saturate(op, steps + low, low, high)
 
 
 @exact("LOG_SOFTMAX", variants=(OPTIMISED,))
