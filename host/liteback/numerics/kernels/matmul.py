@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..fixed_point import ROUNDINGS, SINGLE
+from ..fixed_point import HALF_UP, ROUNDINGS, SINGLE
 from ..operator import Operator, exact
 from .common import (
     Codes,
@@ -60,10 +60,12 @@ def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) ->
     rows = tf.reshape(x, (-1, depth))
     acc = accumulate(lambda x, w: tf.matmul(x, w, transpose_b=True), rows, w, data, weights, taps=(1,))
     by = product_multiplier(op, data, weights, per_channel=weights.per_channel)
-    narrow, rounding = op.variant == NARROW, op.variant
+    rounding = op.variant
     if op.variant == NEON:
         rounding = product_rounding(units, depth, math.prod(data.shape) // depth)
-    y = finish(op, acc, b, by, SINGLE if narrow else rounding, wide=is_wide(b) and not narrow)
+    elif op.variant == NARROW:
+        rounding = SINGLE if is_wide(b) else HALF_UP
+    y = finish(op, acc, b, by, rounding, wide=is_wide(b) and op.variant != NARROW)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
 
 
