@@ -33,7 +33,6 @@ from liteback_deploy.target import LOCAL
 SAMPLES = 8
 RECORDED = Path(__file__).parent / "networks.json"
 HYBRIDS = Path(__file__).parent / "hybrids.json"
-KERNELS = RunOptions(runtime="tflite_runtime", kernels="builtin")
 NETWORKS = [
     "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29",
     "conv0",
@@ -73,17 +72,19 @@ def record(board: Board, path: Path) -> dict[str, str]:
     """The hashes of the inputs and of every tensor that the board's kernels compute."""
     data = path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        recording = board.capture(data, samples_of(data), Path(folder) / "recording", options=KERNELS)
+        options = RunOptions(runtime="tflite_runtime", kernels="builtin")
+        recording = board.capture(data, samples_of(data), Path(folder) / "recording", options=options)
         assert recording.manifest.certificate is not None
         assert recording.manifest.certificate.good
         return hashes(recording.tensors(sample) for sample in range(SAMPLES))
 
 
-def record_case(board: Board, case: Case) -> dict[str, str]:
+def record_case(board: Board, case: Case, kernels: str) -> dict[str, str]:
     """The hashes of the case's outputs."""
+    options = RunOptions(runtime="tflite_runtime", kernels=kernels)
     data = case.path.read_bytes()
     graph = lift(data).main
-    with board.open(board.put_model(data), KERNELS, tensors=list(graph.outputs)) as session:
+    with board.open(board.put_model(data), options, tensors=list(graph.outputs)) as session:
         inputs = dict(zip(graph.inputs, feeds(graph, case.arrays()), strict=True))
         return hashes([session.invoke(0, inputs).tensors])
 
@@ -106,13 +107,14 @@ def main(shared: Path, names: list[str]) -> None:
                     print(f"{name}: {len(known[name])} tensors, {time.monotonic() - start:.0f} s", flush=True)
                     write(RECORDED, known)
                 if not names:
-                    cases = hybrid_cases(shared / "conformance")
-                    write(HYBRIDS, {name: record_case(board, case) for name, case in cases.items()})
+                    cases = hybrid_cases(shared / "conformance").items()
+                    sets = ("builtin", "reference")
+                    write(HYBRIDS, {k: {name: record_case(board, case, k) for name, case in cases} for k in sets})
         finally:
             agent.stop()
 
 
-def write(path: Path, values: dict[str, dict[str, str]]) -> None:
+def write(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
 
 

@@ -24,8 +24,8 @@ from liteback.numerics.profile import KernelProfile
 from liteback.reconstruction import reconstruct
 from liteback.twin import KerasTwin
 
-PROFILE = KernelProfile.named("tflite_runtime-2.14-builtin-aarch64")
-HYBRID: dict[str, dict[str, str]] = json.loads(HYBRIDS.read_text())
+PROFILES = {k: f"tflite_runtime-2.14-{k}-aarch64" for k in ("builtin", "reference")}
+HYBRID: dict[str, dict[str, dict[str, str]]] = json.loads(HYBRIDS.read_text())
 FOUR_BITS = "no exact kernel for 4-bit weights on aarch64"
 CONFORMANCE = Path(__file__).parents[4] / "shared" / "conformance"
 CASES = hybrid_cases(CONFORMANCE) if CONFORMANCE.is_dir() else {}
@@ -42,7 +42,7 @@ def test_every_network_is_recorded() -> None:
 def test_every_tensor_is_the_boards(name: str, shared_models: Path) -> None:
     data = (shared_models / "networks" / f"{name}.tflite").read_bytes()
     model, inputs, recorded = lift(data), samples_of(data), RECORDINGS[name]
-    twin = KerasTwin.of(emit(model, "exact", profile=PROFILE))
+    twin = KerasTwin.of(emit(model, "exact", profile=KernelProfile.named(PROFILES["builtin"])))
     assert hashes(inputs[sample] for sample in range(SAMPLES)).items() <= recorded.items()
     computed = dict(results(model.main))
     found = hashes(twin.cumulative(inputs[sample]) for sample in range(SAMPLES))
@@ -52,19 +52,21 @@ def test_every_tensor_is_the_boards(name: str, shared_models: Path) -> None:
 def test_every_hybrid_case_is_recorded() -> None:
     if not CASES:
         absent(f"the conformance cases are not here: {CONFORMANCE}")
-    assert HYBRID.keys() == CASES.keys()
+    assert HYBRID.keys() == PROFILES.keys()
+    assert all(recorded.keys() == CASES.keys() for recorded in HYBRID.values())
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kernels", PROFILES)
 @pytest.mark.parametrize("name", CASES)
-def test_every_hybrid_operator_is_the_boards(name: str) -> None:
+def test_every_hybrid_operator_is_the_boards(name: str, kernels: str) -> None:
     data = CASES[name].path.read_bytes()
     graph = lift(data).main
     inputs = feeds(graph, CASES[name].arrays())
     if any(t.dtype == "int4" for t in graph.tensors):
         with pytest.raises(UnsupportedModel, match=FOUR_BITS):
-            reconstruct(data, "exact", profile=PROFILE.name)
+            reconstruct(data, "exact", profile=PROFILES[kernels])
         return
-    outputs = reconstruct(data, "exact", profile=PROFILE.name)(inputs[0] if len(inputs) == 1 else inputs)
+    outputs = reconstruct(data, "exact", profile=PROFILES[kernels])(inputs[0] if len(inputs) == 1 else inputs)
     found = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    assert hashes([{t: np.asarray(v) for t, v in zip(graph.outputs, found, strict=True)}]) == HYBRID[name]
+    assert hashes([{t: np.asarray(v) for t, v in zip(graph.outputs, found, strict=True)}]) == HYBRID[kernels][name]
