@@ -48,6 +48,8 @@ NARROW = "narrow"  # with all bits of the multiplier: rounded once with a bias o
 def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims.
 
+    Where scales are per channel, 2.14's reference kernel, which int16 always gets, takes a result for one of two axes:
+    of one with more it leaves a part unwritten, which nothing can compute.
     Source: FullyConnected and FullyConnectedPerChannel
     (tensorflow/lite/kernels/internal/reference/integer_ops/fully_connected.h), fully_connected.cc (v2.14.0).
     """
