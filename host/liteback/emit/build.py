@@ -308,8 +308,9 @@ class Builder:
         check_arithmetic(node.op, inputs)
         extra = {name: value for name, value in self._extras(node).items() if name in emitter.keywords}
         options = {**emitter.bind_options(dict(node.options)), **extra}
-        if not any(is_symbolic(v) for v in inputs) and not extra.keys() - {"out", "activation"}:
-            self.folding.check(emitter.fn, inputs, options)
+        if not any(is_symbolic(v) for v in inputs) and not extra.keys() - {"out", "activation", "context"}:
+            apart = {name: v.apart() if isinstance(v, Context) else v for name, v in options.items()}
+            self.folding.check(emitter.fn, inputs, apart)
         return emitter.fn(*inputs, **options)
 
     def _extras(self, node: Node) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .weight import Joined, Weight
@@ -85,6 +85,14 @@ class Context:
     numerics: str
     batch_source: Callable[[], Any]
     build: Callable[[Layer, str], Sequence[Any]]
+
+    def apart(self) -> Context:
+        """The same for a trial that must leave the model as it is: there what concerns the model is refused."""
+
+        def refuse(*_: Any) -> Any:
+            raise NotImplementedError("this is a trial")
+
+        return replace(self, batch_source=refuse, build=refuse)
 
 
 EMITTERS: dict[str, Emitter] = {}  # stock Keras
