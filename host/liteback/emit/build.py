@@ -14,7 +14,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import ABSENT, CODE_RANGE, Graph, Model, Node, Signature, Tensor
@@ -32,7 +31,7 @@ from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
 from .moved import moved
 from .names import NameBook, is_symbolic
-from .op_layer import LARGE, OpLayer, OutputSpec
+from .op_layer import OpLayer, OutputSpec, beside
 from .regions import Regions
 from .registry import EMITTERS, KERNELS, Context, Emitter, Layer, supported_ops
 from .sharing import SharedLayers
@@ -215,7 +214,7 @@ class Builder:
         if self.anchor is None:
             raise UnsupportedModel([Problem("output", name, "a model needs an input")])
         known = np.asarray(value)
-        result = _beside(self.anchor, known)
+        result = beside(self.anchor, known)
         if result is not None:
             return self.names.claim(name, [result], [])[0]
         spec = OutputSpec(known.shape, "string" if known.dtype == object else str(known.dtype))
@@ -483,14 +482,6 @@ class Builder:
         dynamic = any(-1 in self.graph.tensors[i].shape_signature for i in self.graph.inputs)
         if not dynamic and (tensor.shape[:1] != (1,) or shape[1:] != tensor.shape[1:]):
             raise UnknownBatch
-
-
-def _beside(anchor: Any, known: NDArray[Any]) -> Any:
-    """A known array as what stock operations make of a tensor of the model; None where they cannot, or it is large."""
-    if known.dtype.kind not in "fiu" or anchor.dtype == "string" or known.size > LARGE:
-        return None
-    nothing = keras.ops.cast(keras.ops.sum(keras.ops.zeros_like(anchor)), str(known.dtype))
-    return keras.ops.add(nothing, known)
 
 
 def _as_list(value: Any) -> list[Any]:

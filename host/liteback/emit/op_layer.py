@@ -171,3 +171,11 @@ def _option(value: Any) -> Any:
     if isinstance(value, dict):
         return bytes.fromhex(value["hex"])
     return tuple(value) if isinstance(value, list) else value
+
+
+def beside(anchor: Any, known: NDArray[Any]) -> Any:
+    """A known array as what stock operations make of a tensor of the model; None where they cannot, or it is large."""
+    if known.dtype.kind not in "fiu" or anchor.dtype == "string" or known.size > LARGE:
+        return None
+    nothing = keras.ops.cast(keras.ops.sum(keras.ops.zeros_like(anchor)), str(known.dtype))
+    return keras.ops.add(nothing, known)
