@@ -19,8 +19,9 @@ PASSES = (
     recover_activations,
     hidden_state,
 )
-# Codes saturate by themselves, so no activation is read from their range; and they do not train.
-OF_REAL_VALUES = frozenset({recover_activations, shared_zeros})
+# Codes saturate by themselves, so no activation is read from their range; they do not train; and which type a file
+# gives its weights decides which kernel takes them.
+OF_REAL_VALUES = frozenset({recover_activations, shared_zeros, signed_weights})
 
 
 def simplify(graph: Graph, codes: bool = False) -> Graph:

@@ -68,6 +68,10 @@ def products() -> Iterator[Case]:
                 name = f"{'channels-' * (axis == 0)}{'asymmetric-' * asymmetric}{'bias' * len(more) or 'plain'}"
                 x, w = rand(5, 37, low=-1, high=5), weights(50, 37, axis=axis)
                 yield Case("FULLY_CONNECTED", [x, w, *more], options, name=name)
+    # int8 codes of [-127, 127], byte by byte: the converters that wrote such weights had no -128.
+    symmetric = np.random.default_rng(8).integers(-127, 128, (50, 37)).astype(np.int8)
+    unsigned = Arg(symmetric.view(np.uint8), scale=0.01, zero_point=128)
+    yield Case("FULLY_CONNECTED", [rand(5, 37, low=-1, high=5), fixed(unsigned), bias(50)], {}, name="uint8")
     shapes = {"": ((2, 3, 37), (2, 37, 5)), "adj_x": ((2, 37, 3), (2, 37, 5)), "adj_y": ((2, 3, 37), (2, 5, 37))}
     for adjoint, (x, y) in shapes.items():
         for asymmetric in (False, True):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from . import eigen
 from .common import fused32, product32, quotient32, separate32, sum32, sum_in_order
-from .hybrid import quantize_rows
+from .hybrid import quantize_rows, signed
 from .neon import NEON
 from .sequence import Held
 
@@ -41,7 +41,7 @@ def add_product(total: Any, rows: Any, w: Held, asymmetric: bool, variant: str) 
     NeonMatrixBatchVectorMultiplyAccumulate (optimized/neon_tensor_utils.cc) (v2.14.0).
     """
     codes, scale, zero = quantize_rows(rows, asymmetric, [1], variant)
-    kernel = tf.constant(np.transpose(w.values).astype(np.float64))
+    kernel = tf.constant(np.transpose(signed(w.values)).astype(np.float64))
     acc = tf.matmul(tf.cast(codes - zero, tf.float64), kernel)
     return MADD[variant](tf.cast(acc, tf.float32), scale * w.scale, total)
 
@@ -107,7 +107,7 @@ class HybridLstm:
             total = add_product(total, rows, self.weights[f"{name}_to_{gate}"], self.asymmetric, self.variant)
         peephole = self.weights.get(f"peephole_to_{gate}")
         if peephole is not None:
-            total = MADD[self.variant](peephole.values.astype(np.float32) * peephole.scale, c, total)
+            total = MADD[self.variant](signed(peephole.values).astype(np.float32) * peephole.scale, c, total)
         return total if norm is None else sum32(product32(normalized(total, self.variant), norm.values), bias)
 
     def _sigmoid(self, gate: str, x: Any) -> Any:
