@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from board.namespaces import NamespaceBox
 from deploy.cli import Cli
 
 
@@ -16,3 +18,11 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     for name, value in cli.environment.items():
         monkeypatch.setenv(name, value)
     return cli
+
+
+@pytest.fixture
+def fresh(new_box: Callable[..., NamespaceBox], cli: Cli) -> NamespaceBox:
+    """A board on which nothing was ever deployed."""
+    box = new_box()
+    cli.knows(box=box)
+    return box

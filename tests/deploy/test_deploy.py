@@ -23,14 +23,6 @@ AGENT = ".local/share/liteback/agent"
 
 
 @pytest.fixture
-def fresh(new_box: Callable[..., NamespaceBox], cli: Cli) -> NamespaceBox:
-    """A board on which nothing was ever deployed."""
-    box = new_box()
-    cli.knows(box=box)
-    return box
-
-
-@pytest.fixture
 def another_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes], None]:
     return functools.partial(change_sources, monkeypatch)
 

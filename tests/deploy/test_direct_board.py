@@ -23,14 +23,6 @@ STATE = ".local/share/liteback/state"
 
 
 @pytest.fixture
-def fresh(new_box: Callable[..., NamespaceBox], cli: Cli) -> NamespaceBox:
-    """A board on which nothing was ever deployed."""
-    box = new_box()
-    cli.knows(box=box)
-    return box
-
-
-@pytest.fixture
 def direct(fresh: NamespaceBox) -> NamespaceBox:
     """A board that takes direct connections."""
     deploy("box", direct=True, direct_port=fresh.direct_port)
