@@ -55,6 +55,7 @@ class Tensor:
     axis: int = 0
     variable: bool = False
     shape_signature: Sequence[int] | None = None
+    sparsity: Any = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def _tensor(spec: Tensor, buffers: list[Any]) -> Any:
     tensor.isVariable, tensor.hasRank = spec.variable, True
     if spec.shape_signature is not None:
         tensor.shapeSignature = list(spec.shape_signature)
+    tensor.sparsity = spec.sparsity
     if spec.data is not None:
         data = spec.data if isinstance(spec.data, bytes) else np.asarray(spec.data, spec.dtype).tobytes()
         tensor.buffer = len(buffers)

@@ -64,6 +64,7 @@ class Tensor:
     data: NDArray[Any] | None = field(default=None, repr=False)
     is_variable: bool = False
     stored_in: int | None = None  # a folded constant: the tensor of the file that holds its codes
+    is_sparse: bool = False  # the file stores it without its zeros; `data` has them
 
     @property
     def is_constant(self) -> bool:

@@ -11,6 +11,7 @@ from emit.case import ints, rand
 from numpy.typing import NDArray
 
 from liteback.emit.emission import Numerics
+from liteback.errors import UsageError
 from liteback.export.patch import patch
 from liteback.reconstruction import reconstruct
 from tflite_build import Op, Subgraph, Tensor, build_model
@@ -41,17 +42,37 @@ def one_layer_twice() -> bytes:
     return build_model(Subgraph([*activations, kernel, *biases[:2]], ops, [0], [2]))
 
 
+def sparse_layer() -> bytes:
+    """A float16 kernel of which the file stores two elements of each row; it becomes dense as the model is loaded."""
+    stored = rand(4, 2, seed=6).astype(np.float16)
+    row = schema.DimensionMetadataT(
+        format=schema.DimensionType.SPARSE_CSR,
+        arraySegmentsType=schema.SparseIndexVector.Uint8Vector,
+        arraySegments=schema.Uint8VectorT(values=np.arange(0, 10, 2, dtype=np.uint8)),
+        arrayIndicesType=schema.SparseIndexVector.Uint8Vector,
+        arrayIndices=schema.Uint8VectorT(values=np.array([0, 1, 1, 2, 2, 3, 0, 3], np.uint8)),
+    )
+    rows = schema.DimensionMetadataT(format=schema.DimensionType.DENSE, denseSize=4)
+    sparsity = schema.SparsityParametersT(traversalOrder=[0, 1], dimMetadata=[rows, row])
+    kernel = Tensor([4, 4], "float16", stored.tobytes(), sparsity=sparsity)
+    tensors = [Tensor([1, 4], name="x"), Tensor([1, 4]), kernel, Tensor([4, 4], "float16"), Tensor([4, 4])]
+    options = schema.FullyConnectedOptionsT()
+    ops = [Op("DENSIFY", [2], [3]), Op("DEQUANTIZE", [3], [4]), Op("FULLY_CONNECTED", [0, 4, -1], [1], options)]
+    return build_model(Subgraph(tensors, ops, [0], [1]))
+
+
 ZEROS = np.zeros(4, np.float32)
-FILES: dict[str, tuple[bytes, Numerics]] = {
-    "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float"),
-    "one layer, two biases": (one_layer_twice(), "fakequant"),
-    "hybrid int8": (two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS), "fakequant"),
-    "hybrid uint8": (two_layers(*kernels("uint8", scale=0.02, zero_point=7), bias=ZEROS), "fakequant"),
+FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is rounded by
+    "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float", 0),
+    "one layer, two biases": (one_layer_twice(), "fakequant", 0.01),
+    "sparse float16": (sparse_layer(), "float", 2**-11),
+    "hybrid int8": (two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS), "fakequant", 0.01),
+    "hybrid uint8": (two_layers(*kernels("uint8", scale=0.02, zero_point=7), bias=ZEROS), "fakequant", 0.01),
 }
 
 
-@pytest.mark.parametrize(("data", "numerics"), FILES.values(), ids=FILES)
-def test_trained_weights_go_back_into_the_file(data: bytes, numerics: Numerics) -> None:
+@pytest.mark.parametrize(("data", "numerics", "rounding"), FILES.values(), ids=FILES)
+def test_trained_weights_go_back_into_the_file(data: bytes, numerics: Numerics, rounding: float) -> None:
     model = reconstruct(data, numerics)
     assert patch(model, data).data == data, "nothing was trained"
     model.compile("sgd", loss="mse")
@@ -60,6 +81,13 @@ def test_trained_weights_go_back_into_the_file(data: bytes, numerics: Numerics) 
     assert patched.changes
     assert len(patched.data) == len(data)
     again = reconstruct(patched.data, numerics)
-    steps = 0 if numerics == "float" else 0.01 + 1e-6  # half a step of the kernels' scale
     for new, trained in zip(again.weights, model.weights, strict=True):
-        np.testing.assert_allclose(np.asarray(new), np.asarray(trained), atol=steps)
+        np.testing.assert_allclose(np.asarray(new), np.asarray(trained), atol=rounding * (1 + 1e-4))
+
+
+def test_what_a_sparse_constant_has_no_room_for_is_refused() -> None:
+    data = sparse_layer()
+    model = reconstruct(data)
+    model.set_weights([np.ones(v.shape, np.float32) for v in model.weights])
+    with pytest.raises(UsageError, match="stores its weights sparse, 8 of 16, and the model has 8 others"):
+        patch(model, data)

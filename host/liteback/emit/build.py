@@ -35,6 +35,7 @@ from .op_layer import OpLayer, OutputSpec, beside
 from .regions import Regions
 from .registry import EMITTERS, KERNELS, Context, Emitter, Layer, supported_ops
 from .sharing import SharedLayers
+from .sparsity import keep_zeros
 from .state import Handle, Memory, States, reachable, tensor_handle, undefined, variables_of
 from .verdict import CLAMPS, problems
 from .weight import Weight
@@ -437,6 +438,7 @@ class Builder:
             layer = recipe.cls(name=name, **config)
             value = built(layer, recipe)
             layer.set_weights([np.asarray(w) for w in weights])
+            keep_zeros(layer, weights, self.graph.tensors)
             if any(map(is_symbolic, _as_list(recipe.inputs))):
                 places = [(i, part) for i, w in enumerate(weights) for part in w.parts]
                 self.bindings += [Binding(layer.name, i, part, self.graph.index) for i, part in places]

@@ -22,6 +22,7 @@ from ..ir import CODE_RANGE, Graph, Model, Tensor
 from ..lift import lift
 from ..numerics.affine import quantize
 from ..passes.signed_weights import signed_weights
+from ..sparse import positions
 
 
 @dataclass(frozen=True)
@@ -117,29 +118,42 @@ def _write(
         raise UsageError(f"{binding.layer}: its new weights hold NaN or infinity. Did the training diverge?")
     codes, clipped = encode(new, tensor)
     merged = np.where(touched, codes, tensor.data).astype(tensor.data.dtype)
-    payload = pack(merged, tensor.dtype)
-    buffer = flat.root.subgraphs[binding.graph].tensors[tensor.index].buffer
+    raw = flat.root.subgraphs[binding.graph].tensors[tensor.index]
+    if tensor.is_sparse:
+        merged = _kept(merged, tensor, raw.sparsity, binding.layer)
+    payload, buffer = pack(merged, tensor.dtype), raw.buffer
     if written.setdefault(buffer, payload) != payload:
         raise UsageError(
             f"{binding.layer}: the file keeps one copy of the constant {graph.label(tensor.index)} for several "
             "layers, and the model now has different values in them. Train them as one, or freeze them."
         )
     extent = flat.extents[buffer]
-    if len(payload) != extent.size:
-        raise UsageError(
-            f"{binding.layer}: the file stores {model.main.label(tensor.index)} sparse, in {extent.size} bytes for "
-            f"{len(payload)}, so new weights cannot be written in place. Freeze the layer, or convert the model anew."
-        )
     data[extent.offset : extent.offset + extent.size] = payload
     counts = (int(touched.sum()), int((clipped & touched).sum()))
     return Change(tensor.index, tensor.name, binding.layer, tensor.data.size, *counts)
 
 
 def _stored(graph: Graph, binding: Binding) -> Tensor:
-    """The constant of the file that a variable came from: the folded DEQUANTIZE's input, where there was one."""
-    index = binding.weight.tensor
-    producer = graph.producers().get(index)
-    return graph.tensors[producer.inputs[0] if producer is not None else index]
+    """The constant of the file that a variable came from: the input of a folded DENSIFY or DEQUANTIZE or both."""
+    index, producers = binding.weight.tensor, graph.producers()
+    while index in producers:
+        index = producers[index].inputs[0]
+    return graph.tensors[index]
+
+
+def _kept(codes: NDArray[Any], tensor: Tensor, sparsity: Any, layer: str) -> NDArray[Any]:
+    """The elements of a sparse constant that the file stores, in its order."""
+    places = positions(tensor.shape, sparsity)
+    zeros = np.ones(codes.size, np.bool_)
+    zeros[places] = False
+    changed = int(np.count_nonzero(codes.reshape(-1)[zeros]))
+    if changed:
+        raise UsageError(
+            f"{layer}: the file stores its weights sparse, {len(places)} of {codes.size}, and the model has {changed} "
+            "others that are no longer zero. Variables of a model fresh from `reconstruct` keep their zeros while they "
+            "train, those of one loaded from disk do not: set them to zero again, or freeze the layer."
+        )
+    return codes.reshape(-1)[places]
 
 
 def encode(real: NDArray[Any], tensor: Tensor) -> tuple[NDArray[Any], NDArray[np.bool_]]:

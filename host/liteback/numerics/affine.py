@@ -23,10 +23,8 @@ def dequantize(codes: NDArray[Any], quantization: Quantization) -> NDArray[np.fl
     scale, zero_point = quantization.along(codes.ndim)
     # float32 holds every difference of two 16-bit codes exactly; wider ones need float64 till the end.
     work = np.dtype(np.float32 if codes.dtype.itemsize <= 2 else np.float64)
-    real = codes.astype(work)
-    real -= zero_point.astype(work)  # in place: a large weight's values are made once, not three times
-    real *= scale.astype(work)
-    return real.astype(np.float32, copy=False)
+    real = (codes.astype(work) - zero_point.astype(work)) * scale.astype(work)
+    return np.asarray(real, np.float32)
 
 
 def quantize(real: NDArray[Any], quantization: Quantization, dtype: str) -> NDArray[Any]:

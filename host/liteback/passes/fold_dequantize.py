@@ -31,7 +31,13 @@ def fold_dequantize(graph: Graph) -> Graph:
             kept.append(node)
             continue
         out = node.outputs[0]
-        tensors[out] = replace(tensors[out], data=source.data, stored_in=source.index, shape=source.shape)
+        tensors[out] = replace(
+            tensors[out],
+            data=source.data,
+            stored_in=source.index,
+            shape=source.shape,
+            is_sparse=source.is_sparse,
+        )
     return replace(graph, tensors=tuple(tensors), nodes=tuple(kept))
 
 
