@@ -63,6 +63,11 @@ def _convolution(cls, x, weights, config, size, strides, dilation, padding):
         if x is NotImplemented:
             return NotImplemented
         padding = "VALID"
+    if set(size) == {1}:
+        # The same result, and not what oneDNN takes for a convolution to merge a PAD with: it does so where the PAD is
+        # not its input, but added to its result, and then crashes (GetPadOrFusedConv2D in
+        # tensorflow/core/graph/mkl_layout_pass.cc, 2.21).
+        padding = "SAME"
     config = {
         **config,
         "kernel_size": tuple(size),
