@@ -107,6 +107,17 @@ class Interpreter:
             raise _refused(f"Tensor #{index} cannot be read", error) from error
 
     def _build(self) -> None:
+        self._interpreter, self._allocated = self._new(), True
+        try:
+            self._interpreter.allocate_tensors()
+        except _REFUSALS as error:
+            if not any(-1 in d["shape_signature"] for d in self._interpreter.get_input_details()):
+                raise _refused("The runtime refuses the model", error) from error
+            # 1 may be too small an extent where any is allowed; the first step's inputs tell. What has failed once is
+            # not used again: tflite-runtime 2.14 then leaves its delegate out.
+            self._interpreter, self._allocated = self._new(), False
+
+    def _new(self) -> Any:
         config, module = self._config, self._module
         try:
             resolver = module.OpResolverType[_RESOLVERS[config.kernels]]
@@ -114,13 +125,12 @@ class Interpreter:
             raise AgentError("no-runtime", f"{self.runtime.name} has no kernel set {error}") from error
         delegates = [_load_delegate(module, config)] if config.delegate else None
         try:
-            self._interpreter = module.Interpreter(
+            return module.Interpreter(
                 model_content=self._model,
                 num_threads=max(1, config.threads),
                 experimental_op_resolver_type=resolver,
                 experimental_delegates=delegates,
             )
-            self._interpreter.allocate_tensors()
         except _REFUSALS as error:
             raise _refused("The runtime refuses the model", error) from error
 
@@ -138,12 +148,18 @@ class Interpreter:
             resized = [(i, a) for i, a in self._fed.items() if a.shape != shapes[i]]
             for index, array in resized:
                 self._interpreter.resize_tensor_input(index, array.shape)
-            if resized:
+            if resized or not self._allocated:
                 self._interpreter.allocate_tensors()
+                self._allocated = True
             for index, array in self._fed.items():
                 self._interpreter.set_tensor(index, array)
         except _REFUSALS as error:
-            raise AgentError("bad-request", f"The runtime does not take these inputs: {error}") from error
+            given = {index: list(array.shape) for index, array in self._fed.items()}
+            raise AgentError(
+                "bad-request",
+                f"The runtime does not take inputs of shapes {given}, which decide every extent that the file leaves "
+                f"open: {error}",
+            ) from error
 
 
 def _refused(what: str, error: Exception) -> AgentError:

@@ -30,7 +30,8 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Inputs:
 
     Indices into a table whose size the graph shows stay inside it. Float tensors that the graph quantizes are
     uniform over the quantized range; others are standard normal, clipped at CLIP. Narrow integers take every
-    code; int32 and int64 take 0 or 1, which are valid as a size, an index and a flag alike.
+    code; int32 and int64 take 0 or 1, which are valid as a size, an index and a flag alike. An extent that may vary
+    is 1, or what the file writes down for it.
 
     Raises: UsageError when `count` is not positive or `seed` is negative.
     """
@@ -45,7 +46,9 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Inputs:
         rng = np.random.default_rng((seed, sample))
         return {index: _values(rng, graph, graph.tensors[index], bounds[index]) for index in graph.inputs}
 
-    return Inputs(f"RANDOM numbers, {count} samples, seed {seed}", count, load)
+    varying = [graph.tensors[i].shape for i in graph.inputs if -1 in graph.tensors[i].shape_signature[1:]]
+    shapes = f", shapes {[list(s) for s in varying]} where any would do" if varying else ""
+    return Inputs(f"RANDOM numbers, {count} samples, seed {seed}{shapes}", count, load)
 
 
 def _values(rng: np.random.Generator, graph: Graph, tensor: Tensor, bound: int) -> NDArray[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 import small_models
 import tflite_build as build
@@ -64,6 +65,21 @@ def test_an_input_of_another_shape_resizes_the_model(options: RunOptions, board:
         for rows in (3, 1, 2):
             array = np.ones((rows, 4), np.float32)
             assert session.invoke(0, {0: array, 1: array}).tensors[2].shape == (rows, 4)
+
+
+def test_a_model_that_cannot_be_prepared_before_its_extents_are_known(options: RunOptions, board: Board) -> None:
+    """A 3x3 convolution of an image whose open height and width the file writes down as 1."""
+    image = build.Tensor([1, 1, 1, 1], shape_signature=[1, -1, -1, 1])
+    kernel = build.Tensor([1, 3, 3, 1], data=np.ones((1, 3, 3, 1), np.float32))
+    window = schema.Conv2DOptionsT(padding=schema.Padding.VALID, strideH=1, strideW=1)
+    bias, sums = build.Tensor([1], data=np.zeros(1, np.float32)), build.Tensor([1, 1, 1, 1])
+    op = build.Op("CONV_2D", [0, 1, 2], [3], window)
+    model = build.build_model(build.Subgraph([image, kernel, bias, sums], [op], [0], [3]))
+    (result,) = run(board, model, options, (np.ones((1, 4, 5, 1), np.float32), True))
+    assert (result == 9).all()
+    assert result.shape == (1, 2, 3, 1)
+    with pytest.raises(UsageError, match=r"does not take inputs of shapes \{0: \[1, 4, 5, 2\]\}"):
+        run(board, model, options, (np.ones((1, 4, 5, 2), np.float32), True))
 
 
 def test_many_tapped_tensors(options: RunOptions, board: Board) -> None:
