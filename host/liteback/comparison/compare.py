@@ -13,7 +13,7 @@ from ..ir import ABSENT, Graph, Node
 from ..numerics.affine import dequantize
 from ..recording import Recording
 from .metrics import Meter, Metrics
-from .result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, first_fault
+from .result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, drifted, first_fault
 
 Arrays = Mapping[int, NDArray[Any]]
 
@@ -173,20 +173,21 @@ def _comparison(
     samples: int,
 ) -> Comparison:
     producers = graph.producers()
-    rows, missing = [], []
+    measured, missing = [], []
     for t, gauge in gauges.items():
         node, passed = producers[t], gauge.passed(thresholds)
         if passed:
             note = "; ".join(f"{mode}: {problem}" for mode, problem in gauge.problems.items())
-            metrics = {mode: gauge.metrics(mode) for mode in MODES}
-            rows.append(Row(node.index, node.name, node.op, gauge.tensor, **metrics, passed=passed, note=note))
+            metrics = gauge.metrics("cumulative"), gauge.metrics("isolated")
+            measured.append(Row(node.index, node.name, node.op, gauge.tensor, *metrics, passed=passed, note=note))
         else:
             missing.append(Missing(node.name, gauge.tensor.name, f"{candidate.name} does not show it"))
-    if not rows:
+    if not measured:
         raise UsageError(
             f"There is nothing to compare: {candidate.name} and {recording.path} share no tensor that a "
             "node computes. Check that both are of the same model, and the capture's --select."
         )
+    rows = drifted(graph, measured)
     by_tensor = {row.tensor.index: row for row in rows}
     shown = [by_tensor[t] for t in graph.outputs if t in by_tensor and "cumulative" in by_tensor[t].passed]
     return Comparison(
@@ -195,7 +196,7 @@ def _comparison(
         model_sha256=recording.manifest.model_sha256,
         samples=samples,
         thresholds=thresholds,
-        rows=tuple(rows),
+        rows=rows,
         outputs=tuple(Output(r.tensor, r.cumulative, r.passed["cumulative"], r.note) for r in shown),
         missing=tuple(missing),
         first_fault=first_fault(graph, rows),

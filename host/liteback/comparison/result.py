@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ..errors import UsageError
@@ -52,7 +52,9 @@ class Thresholds:
 class Row:
     """One output of one node. `cumulative`, `isolated`: None where the candidate does not show the tensor.
 
-    passed: mode -> verdict. note: why a tensor could not be measured; it has then failed.
+    passed: mode -> verdict. note: why a tensor could not be measured; it has then failed. drift: cumulatively it is
+    beyond the threshold, but by itself it agrees with the device, and so does every layer before it: what differs are
+    roundings that added up.
     """
 
     index: int
@@ -63,6 +65,12 @@ class Row:
     isolated: Metrics | None
     passed: Mapping[Mode, bool]
     note: str = ""
+    drift: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        """Within the thresholds, or drift alone."""
+        return self.drift or all(self.passed.values())
 
     def metrics(self, mode: Mode) -> Metrics | None:
         return self.cumulative if mode == "cumulative" else self.isolated
@@ -80,6 +88,7 @@ class Row:
             **_tensor_json(self.tensor),
             **{mode: m.to_json() if (m := self.metrics(mode)) else {} for mode in MODES},
             "passed": dict(self.passed),
+            "drift": self.drift,
             "note": self.note,
         }
 
@@ -130,6 +139,11 @@ class Comparison:
     def passed(self) -> bool:
         return all(all(row.passed.values()) for row in self.rows) and all(o.passed for o in self.outputs)
 
+    @property
+    def agrees(self) -> bool:
+        """Every layer does, by itself; end to end there may be drift."""
+        return all(row.agrees for row in self.rows)
+
     def worst(self, mode: Mode = "isolated", key: str = "sqnr_db") -> tuple[Row, ...]:
         """The rows that have the metric, worst first. By default: ranked by the error each layer injects.
 
@@ -170,11 +184,11 @@ class Comparison:
 
 
 def first_fault(graph: Graph, rows: Sequence[Row], mode: Mode = "cumulative") -> Row | None:
-    """The first node, in order of execution, that fails while every one of its inputs passes.
+    """The first node, in order of execution, that fails while every one of its inputs passes; drift is no failure.
 
     An input that was not measured counts as its producer's inputs do; the graph's inputs and constants pass.
     """
-    verdicts = {row.tensor.index: row.passed[mode] for row in rows if mode in row.passed}
+    verdicts = {row.tensor.index: row.passed[mode] or row.drift for row in rows if mode in row.passed}
     row_of = {row.tensor.index: row for row in rows}
     healthy: dict[int, bool] = {}
     for node in graph.nodes:
@@ -184,6 +198,18 @@ def first_fault(graph: Graph, rows: Sequence[Row], mode: Mode = "cumulative") ->
             if inputs_pass and not healthy[t]:
                 return row_of[t]
     return None
+
+
+def drifted(graph: Graph, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows, with `drift` where that is all that is wrong."""
+    verdicts = {row.tensor.index: row.passed for row in rows}
+    healthy = dict.fromkeys(graph.inputs, True)  # of what depends on the inputs: every layer up to here is right
+    for node in graph.nodes:
+        before = [healthy[t] for t in node.inputs if t in healthy]
+        if before:
+            healthy.update({t: all(before) and verdicts.get(t, {}).get("isolated", False) for t in node.outputs})
+    drift = {t for t, passed in verdicts.items() if passed.get("cumulative") is False and healthy.get(t, False)}
+    return tuple(replace(row, drift=row.tensor.index in drift) for row in rows)
 
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:

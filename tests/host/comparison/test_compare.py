@@ -91,6 +91,25 @@ def test_a_fault_spreads_cumulatively_and_not_in_isolation(recording: Recording)
     assert comparison.worst("isolated", "lsb_max")[0].isolated.lsb_max == 5
 
 
+def test_what_adds_up_behind_layers_that_are_right_is_drift(recording: Recording) -> None:
+    class Drifting(FakeTwin):
+        def cumulative(self, inputs: dict) -> dict:
+            values = super().cumulative(inputs)
+            return {t: value + np.float32(0.3) * t * (t >= 2) for t, value in values.items()}
+
+    comparison = compare(GRAPH, recording, Drifting())
+    assert not comparison.passed
+    assert comparison.agrees
+    assert comparison.first_fault is None
+    assert [row.drift for row in comparison.rows] == [not row.passed["cumulative"] for row in comparison.rows]
+    assert [row.drift for row in comparison.rows][-1]
+    faulty = compare(GRAPH, recording, Drifting({1: lambda v: v + 5}))
+    assert not any(row.drift for row in faulty.rows)
+    assert not faulty.agrees
+    unknown = compare(GRAPH, recording, Drifting(hidden={1}))
+    assert not any(row.drift for row in unknown.rows), "a layer nobody measured may be the fault"
+
+
 def test_an_unrecorded_tensor_hands_its_inputs_verdict_on(tmp_path: Path) -> None:
     partial = record(tmp_path / "rec", tensors=(1, 3, 4))
 
