@@ -197,7 +197,7 @@ def _comparison(
         samples=samples,
         thresholds=thresholds,
         rows=rows,
-        outputs=tuple(Output(r.tensor, r.cumulative, r.passed["cumulative"], r.note) for r in shown),
+        outputs=tuple(Output(r.tensor, r.cumulative, r.passed["cumulative"], r.note, r.drift) for r in shown),
         missing=tuple(missing),
         first_fault=first_fault(graph, rows),
     )

@@ -95,16 +95,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of the graph, cumulative. Without metrics it could not be measured: see `note`."""
+    """One output of the graph, cumulative. Without metrics it could not be measured: see `note`. drift: as in `Row`."""
 
     tensor: Tensor
     metrics: Metrics | None
     passed: bool
     note: str = ""
+    drift: bool = False
 
     def to_json(self) -> dict[str, Any]:
         metrics = self.metrics.to_json() if self.metrics else {}
-        return {**_tensor_json(self.tensor), **metrics, "passed": self.passed, "note": self.note}
+        verdict = {"passed": self.passed, "drift": self.drift, "note": self.note}
+        return {**_tensor_json(self.tensor), **metrics, **verdict}
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,17 @@ def render(report: ReportData) -> str:
 
 
 def verdict(report: ReportData) -> tuple[str, str]:
-    """("pass", "fail" or "void", the sentence a reader takes away)."""
+    """("pass", "drift", "fail" or "void", the sentence a reader takes away)."""
     comparison, certificate = report.comparison, report.manifest.certificate
     if certificate is None or not certificate.good:
         return "void", "No verdict: without a good certificate nothing below can be relied on."
     if comparison.passed and not report.gates:
         where = f"all {len(comparison.rows)} layer outputs, {_count(comparison.samples, 'sample')}"
         return "pass", f"The candidate ({comparison.candidate}) agrees with the board on {where}."
+    drift = sum(row.drift for row in comparison.rows)
+    adds_up = f"end to end, roundings add up beyond the threshold in {drift} of {len(comparison.rows)} layer outputs."
+    if comparison.agrees and not report.gates:
+        return "drift", f"Every layer of the candidate ({comparison.candidate}) agrees with the board; {adds_up}"
     parts = []
     if comparison.first_fault:
         fault = comparison.first_fault
@@ -56,8 +60,8 @@ def verdict(report: ReportData) -> tuple[str, str]:
     own = len(comparison.isolated_faults)
     if own:
         parts.append(f"Fed the board's own inputs, {own} of {len(comparison.rows)} layer outputs are wrong.")
-    elif any("isolated" in row.passed for row in comparison.rows):
-        parts.append("Each layer by itself agrees with the board; the small differences add up on the way.")
+    elif drift:
+        parts.append(f"Every layer by itself agrees with the board; {adds_up}")
     if report.gates:
         parts.append(f"{_count(len(report.gates), 'number')} outside the gates.")
     return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"
@@ -140,7 +144,7 @@ def _worst_first(comparison: Comparison) -> tuple[Row, ...]:
     return tuple(
         sorted(
             comparison.rows,
-            key=lambda row: (all(row.passed.values()), ranks.get(row.tensor.index, unmeasured)),
+            key=lambda row: (row.agrees, ranks.get(row.tensor.index, unmeasured)),
         )
     )
 
@@ -180,6 +184,7 @@ def _point(row: Row, metric: str) -> dict[str, Any]:
             "value": value if defined else None,
             "undefined": mode in row.passed and not defined,  # drawn as a cross at the top
             "passed": row.passed.get(mode, True),
+            "drift": row.drift,
         }
     return point
 

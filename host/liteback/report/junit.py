@@ -16,16 +16,20 @@ def junit(comparison: Comparison) -> str:
     root = ElementTree.Element("testsuites", name=_text(f"liteback compare {comparison.candidate}"))
     for mode in MODES:
         judged = [row for row in comparison.rows if mode in row.passed]
-        failures = sum(not row.passed[mode] for row in judged)
+        failures = sum(_failed(row, mode) for row in judged)
         suite = ElementTree.SubElement(root, "testsuite", name=mode, tests=str(len(judged)), failures=str(failures))
         for row in judged:
             case = ElementTree.SubElement(
                 suite, "testcase", name=_text(f"{row.node} {row.tensor.name}"), classname=f"{mode}.{row.op}"
             )
-            if not row.passed[mode]:
+            if _failed(row, mode):
                 ElementTree.SubElement(case, "failure", message=_text(_message(row, mode)))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _failed(row: Row, mode: Mode) -> bool:
+    return not row.passed[mode] and not row.drift
 
 
 def _message(row: Row, mode: Mode) -> str:

@@ -108,9 +108,9 @@ def test_the_chart_holds_every_layer(recording: Recording, faulty: Comparison) -
     script = page(recording, faulty).scripts[-1]
     codes, floats = json.loads(re.search(r"const panels = (\[.*\]);\n", script)[1])
     assert [layer["node"] for layer in codes["layers"]] == ["relu_000", "conv2d_001", "add_002"]
-    assert codes["layers"][1]["isolated"] == {"value": 3.0, "undefined": False, "passed": False}
+    assert codes["layers"][1]["isolated"] == {"value": 3.0, "undefined": False, "passed": False, "drift": False}
     assert codes["fault"] == "conv2d_001"
-    assert floats["layers"][0]["isolated"] == {"value": None, "undefined": True, "passed": False}
+    assert floats["layers"][0]["isolated"] == {"value": None, "undefined": True, "passed": False, "drift": False}
 
 
 def test_a_faithful_twin_on_real_data(recording: Recording) -> None:
@@ -159,9 +159,15 @@ def test_drift_without_a_culprit_is_said(recording: Recording) -> None:
         def cumulative(self, inputs: dict) -> dict:
             return {t: value + 3 for t, value in super().cumulative(inputs).items()}
 
-    kind, words = verdict(ReportData("m", recording.manifest, compare(GRAPH, recording, Drifting())))
+    drifting = ReportData("m", recording.manifest, compare(GRAPH, recording, Drifting()))
+    kind, words = verdict(drifting)
+    assert kind == "drift"
+    assert "Every layer of the candidate (twin) agrees" in words
+    assert "beyond the threshold in 4 of 4" in words
+    assert Page(render(drifting)).says("drift: beyond the cumulative threshold")
+    kind, words = verdict(replace(drifting, gates=("output.sqnr_db is 3; the gate is output.sqnr_db>=30",)))
     assert kind == "fail"
-    assert "Each layer by itself agrees" in words
+    assert "Every layer by itself agrees" in words
 
 
 def test_two_recordings_have_no_isolated_column_to_show(recording: Recording) -> None:
