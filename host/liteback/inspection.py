@@ -11,7 +11,7 @@ from typing import Any
 from .emit.verdict import problems
 from .errors import Problem
 from .files import read_model
-from .ir import ABSENT, CODE_RANGE, Graph, Model, Node, Tensor
+from .ir import ABSENT, CODE_RANGE, PACKED_BITS, Graph, Model, Node, Tensor
 from .lift import lift
 from .numerics.coverage import uncovered
 from .passes import simplify
@@ -128,7 +128,8 @@ def _scheme(graph: Graph, producers: Mapping[int, Node], x: Tensor, w: Tensor) -
         return f"dynamic-range {w.dtype} {granularity}"
     if x.dtype == "int16":
         return f"int16x8 {granularity}"
-    return f"full {x.dtype} {granularity}" if w.dtype != "int4" else f"full {x.dtype}, int4 weights {granularity}"
+    narrow = f", {w.dtype} weights" if w.dtype in PACKED_BITS else ""
+    return f"full {x.dtype}{narrow} {granularity}"
 
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:

@@ -50,8 +50,8 @@ class Quantization:
 class Tensor:
     """A tensor of the file.
 
-    dtype: numpy's name, or "string", "resource", "variant", "int4". shape: as the file has it (1 where it is not
-    known). shape_signature: the same with -1 for what may vary. data: the constant's codes, or None for what is
+    dtype: numpy's name, or "string", "resource", "variant", "int4", "int2". shape: as the file has it (1 where it is
+    not known). shape_signature: the same with -1 for what may vary. data: the constant's codes, or None for what is
     computed at run time.
     """
 
@@ -81,13 +81,21 @@ class Tensor:
         return math.prod(self.shape) * itemsize(self.dtype)
 
 
-QUANTIZED_TYPES = ("int4", "int8", "uint8", "int16", "int32", "int64")
-CODE_RANGE = {"int4": (-8, 7), "int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+PACKED_BITS = {"int4": 4, "int2": 2}  # an element takes less than a byte of the file, which begins with the low bits
+QUANTIZED_TYPES = (*PACKED_BITS, "int8", "uint8", "int16", "int32", "int64")
+CODE_RANGE = {
+    "int2": (-2, 1),
+    "int4": (-8, 7),
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+}
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """The numpy type that holds a tensor's codes in memory (int4 is held in int8)."""
-    return np.dtype({"int4": "int8", "string": "object", "resource": "int32", "variant": "int32"}.get(dtype, dtype))
+    """The numpy type that holds a tensor's codes in memory (int4 and int2 are held in int8)."""
+    held = {**dict.fromkeys(PACKED_BITS, "int8"), "string": "object", "resource": "int32", "variant": "int32"}
+    return np.dtype(held.get(dtype, dtype))
 
 
 def itemsize(dtype: str) -> int:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from . import custom_options, sparse
 from .errors import InvalidModel
 from .flatbuffer.parse import FlatModel, parse
-from .ir import ABSENT, Graph, Model, Node, Quantization, Signature, Tensor
+from .ir import ABSENT, PACKED_BITS, Graph, Model, Node, Quantization, Signature, Tensor
+from .packing import unpack
 
 MAX_RANK = 32  # numpy 1's
 MAX_SPARSITY = 1024  # elements for each byte of a sparse constant
@@ -226,12 +227,12 @@ def _constant(
         return _densified(payload, dtype, shape, where, problems, sparsity)
     if dtype == "string":
         return _strings(payload, shape, where, problems)
-    itemsize = 0.5 if dtype == "int4" else _itemsize(dtype)
+    itemsize = PACKED_BITS[dtype] / 8 if dtype in PACKED_BITS else _itemsize(dtype)
     if itemsize and len(payload) != int(np.ceil(elements * itemsize)):
         problems.append(f"{where}: {len(payload)} bytes of data for {elements} elements of {dtype}")
         return None
-    if dtype == "int4":
-        return _unpack_int4(np.frombuffer(payload, np.uint8), elements).reshape(shape)
+    if dtype in PACKED_BITS:
+        return unpack(payload, PACKED_BITS[dtype])[:elements].reshape(shape)
     return np.frombuffer(payload, np.dtype(dtype).newbyteorder("<")).reshape(shape) if itemsize else None
 
 
@@ -260,12 +261,6 @@ def _itemsize(dtype: str) -> int:
         return np.dtype(dtype).itemsize
     except TypeError:  # resource, variant, and the types numpy has no name for
         return 0
-
-
-def _unpack_int4(packed: NDArray[np.uint8], elements: int) -> NDArray[np.int8]:
-    """Two codes a byte, the low nibble first."""
-    nibbles = np.stack([packed & 0x0F, packed >> 4], axis=-1).reshape(-1)[:elements].astype(np.int8)
-    return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8)
 
 
 def _strings(payload: memoryview, shape: tuple[int, ...], where: str, problems: list[str]) -> NDArray[Any] | None:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import packing
 from ..emit.build import emit
 from ..emit.emission import Binding, layer_at, numerics_of
 from ..errors import UsageError
 from ..flatbuffer.parse import FlatModel, parse
-from ..ir import CODE_RANGE, Graph, Model, Tensor
+from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Tensor
 from ..lift import lift
 from ..numerics.affine import quantize
 from ..passes.signed_weights import signed_weights
@@ -174,8 +175,6 @@ def encode(real: NDArray[Any], tensor: Tensor) -> tuple[NDArray[Any], NDArray[np
 
 def pack(codes: NDArray[Any], dtype: str) -> bytes:
     """A constant's bytes as the file holds them."""
-    if dtype != "int4":
-        return codes.astype(codes.dtype.newbyteorder("<")).tobytes()
-    nibbles = codes.reshape(-1).astype(np.uint8) & 0x0F
-    nibbles = np.append(nibbles, np.uint8(0)) if nibbles.size % 2 else nibbles
-    return (nibbles[0::2] | (nibbles[1::2] << 4)).astype(np.uint8).tobytes()
+    if dtype in PACKED_BITS:
+        return packing.pack(codes, PACKED_BITS[dtype])
+    return codes.astype(codes.dtype.newbyteorder("<")).tobytes()

@@ -15,7 +15,9 @@ from flatbuffers import flexbuffers
 from numpy.typing import NDArray
 
 import tflite_build as build
+from liteback.ir import PACKED_BITS
 from liteback.lift import ENUM_OPTIONS, options_class, snake
+from liteback.packing import pack
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Arg:
     """An input of the operator: an array (of codes, where scale is given), constant or fed; None: not given.
 
     variable: a variable tensor, of which the array is but the shape and type. varies: the axes whose extent the file
-    leaves open.
+    leaves open. dtype: in the file, where it is a narrower one than the array's.
     """
 
     array: NDArray[Any] | None
@@ -33,6 +35,7 @@ class Arg:
     axis: int = 0
     variable: bool = False
     varies: Sequence[int] = ()
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,10 @@ class Case:
             indices.append(len(tensors))
             if not (arg.constant or arg.variable):
                 fed.append(len(tensors))
-            data = arg.array if arg.constant else None
-            dtype = "string" if arg.array.dtype == object else str(arg.array.dtype)
+            dtype = arg.dtype or ("string" if arg.array.dtype == object else str(arg.array.dtype))
+            data: Any = arg.array if arg.constant else None
+            if data is not None and dtype in PACKED_BITS:
+                data = pack(data, PACKED_BITS[dtype])
             name = f"in{len(tensors)}"
             signature = _signature(arg.array.shape, arg.varies)
             tensors.append(

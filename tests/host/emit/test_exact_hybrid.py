@@ -10,6 +10,8 @@ import pytest
 from exact_conformance import KERNEL_SETS
 
 from liteback.emit.build import emit
+from liteback.export.patch import patch
+from liteback.ir import CODE_RANGE, PACKED_BITS
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile
 from liteback.session.board import Board
@@ -89,6 +91,29 @@ def test_every_real_value_has_the_kernel_sets_bits(case: Case, kernels: str, boa
     model = emit(lift(case.model(shapes)), "exact", profile=KernelProfile.named(profile)).model
     for wanted, result in zip(expected, results(model, case), strict=True):
         np.testing.assert_array_equal(result, wanted)
+
+
+def narrow(dtype: str) -> Case:
+    """A dense layer whose weights share bytes."""
+    _, high = CODE_RANGE[dtype]  # symmetric, as converters write them: LiteRT's 4-bit kernel cannot do with -8
+    codes = np.random.default_rng(9).integers(-high, high, (24, 36), endpoint=True).astype(np.int8)
+    scales = np.random.default_rng(9).uniform(0.02, 0.1, 24).tolist()
+    kernel = fixed(Arg(codes, scale=scales, zero_point=[0] * 24, dtype=dtype))
+    return Case("FULLY_CONNECTED", [rand(5, 36, low=-1, high=5), kernel, bias(24)], {}, version=13)
+
+
+@pytest.mark.parametrize("kernels", ["litert-builtin", "litert-xnnpack"])
+@pytest.mark.parametrize("dtype", PACKED_BITS)
+def test_narrow_weights(dtype: str, kernels: str, board: Board) -> None:
+    case, (options, profile) = narrow(dtype), (KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile)
+    shapes = [(5, 24)]
+    (expected,) = run_interpreter(case, board, options, shapes)
+    data = case.model(shapes)
+    (result,) = results(emit(lift(data), "exact", profile=KernelProfile.named(profile)).model, case)
+    np.testing.assert_array_equal(result, expected)
+    model = emit(lift(data), "fakequant", profile=KernelProfile.named(profile)).model
+    np.testing.assert_allclose(results(model, case)[0], expected, rtol=0, atol=1e-6 * np.ptp(expected))
+    assert patch(model, data).data == data
 
 
 def test_fakequant_quantizes_activations_as_the_named_kernel_set_does(board: Board) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ...ir import PACKED_BITS
 from ..operator import Operand, Operator
 from .common import Codes, fused32, product32, quotient32, sum32
 
@@ -22,8 +23,11 @@ def takes(op: Operator) -> bool:
     if op.variant != XNNPACK:
         return False
     weights = op.input(1)
-    # Two 4-bit weights lie in a byte: its kernels want whole bytes in a row.
-    return weights.dtype == "int8" or (weights.dtype == "int4" and weights.shape[-1] % 2 == 0)
+    if weights.dtype == "int2" and op.op != "FULLY_CONNECTED":
+        return False
+    # Several narrow weights lie in a byte: its kernels want whole bytes in a row.
+    bits = PACKED_BITS.get(weights.dtype, 8)
+    return weights.dtype in ("int8", *PACKED_BITS) and weights.shape[-1] * bits % 8 == 0
 
 
 def row_axes(op: Operator) -> list[int]:
