@@ -68,12 +68,18 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line. Returns the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = app(args=list(arguments), prog_name="liteback", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        # Not app(): that one makes exit codes of its own of an interrupt and of a closed pipe.
+        command = typer.main.get_command(app)
+        with command.make_context("liteback", list(arguments)) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as end:
+        return end.exit_code
     except LitebackError as error:
         return _failed(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("Interrupted. What was finished is kept; the same command goes on from there.")
+        err.print("Interrupted. What was recorded is kept: the same command goes on from there.", highlight=False)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
@@ -95,12 +101,10 @@ def _failed(error: LitebackError, arguments: Sequence[str]) -> int:
 
 
 def _parser_or_bug(error: Exception) -> int:
-    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    show = getattr(error, "show", None)
     if callable(show):  # the parser's own errors know how to show themselves
         show()
         return 2
-    if isinstance(code, int):
-        return code
     if os.environ.get("LITEBACK_DEBUG"):
         traceback.print_exc()
     err.print(

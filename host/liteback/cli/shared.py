@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 # gRPC's core tells of every connection that ends, on stderr; what matters comes back as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-err = Console(stderr=True)  # people read stderr; stdout is for --json
-out = Console()
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # a reader that leaves is no failure; rich itself would exit with 1
+
+
+err = _Console(stderr=True)  # people read stderr; stdout is for --json
+out = _Console()
 
 Report = Callable[[int, int, str], None]
 

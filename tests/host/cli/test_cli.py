@@ -218,6 +218,17 @@ def test_an_error_is_json_too(tmp_path: Path) -> None:
     assert json.loads(result.stdout)["exit_code"] == result.returncode == 2
 
 
+@pytest.mark.parametrize("form", ["--json", "--nodes"])
+def test_a_reader_that_leaves_is_no_failure(form: str, dense: Path) -> None:
+    """As in `liteback inspect M --json | head -1` under `set -o pipefail`, where 1 would mean a failed gate."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "liteback", "inspect", str(dense), form]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_path: Path) -> None:
     model = shared_models / "networks/mobilenet_v1_0.25_224_1_default_1.tflite"
     command = [sys.executable, "-m", "liteback", "capture", model, "--random", 400, "-o", tmp_path / "rec"]
@@ -230,6 +241,7 @@ def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_pa
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
+    assert "Interrupted" in stderr
     assert "Traceback" not in stderr
     gone, alive = psutil.wait_procs(children, timeout=10)
     assert gone
