@@ -163,4 +163,4 @@ def _done(json: bool, text: str, **document: Any) -> None:
     if json:
         emit_json(document)
     else:
-        out.print(text, highlight=False, soft_wrap=True)
+        out.say(text)

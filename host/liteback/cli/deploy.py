@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from rich.text import Text
 
 from liteback_deploy.boards import BoardEntry
 
@@ -93,4 +94,4 @@ def deploy(
     else:
         tables.deployed(out, deployed)
     for note in deployed.deployment.plan.notes:
-        err.print(f"[yellow]note:[/] {note}", highlight=False, soft_wrap=True)
+        err.say(Text("note:", "yellow"), note)

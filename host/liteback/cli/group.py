@@ -78,7 +78,12 @@ def _outcome(name: str, run: Callable[[str, Report], dict[str, Any]], bar: Repor
 @contextmanager
 def _bars(names: Sequence[str]) -> Iterator[dict[str, Report]]:
     """A bar for each board on the terminal."""
-    columns = (TextColumn("{task.fields[board]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("{task.fields[board]}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
 
         def report(name: str) -> Report:

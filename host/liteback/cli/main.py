@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 import typer
+from rich.text import Text
 
 from .. import __version__
 from ..errors import LitebackError
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     except LitebackError as error:
         return _failed(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("Interrupted. What was recorded is kept: the same command goes on from there.", highlight=False)
+        err.say("Interrupted. What was recorded is kept: the same command goes on from there.")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
@@ -93,7 +94,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _failed(error: LitebackError, arguments: Sequence[str]) -> int:
-    err.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+    err.say(Text("error:", "bold red"), str(error))
     if "--json" in arguments:
         document = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
         sys.stdout.write(json.dumps(document) + "\n")
@@ -107,15 +108,10 @@ def _parser_or_bug(error: Exception) -> int:
         return 2
     if os.environ.get("LITEBACK_DEBUG"):
         traceback.print_exc()
-    err.print(
-        f"[bold red]internal error:[/] {_escape(f'{type(error).__name__}: {error}')}\n"
+    err.say(
+        Text("internal error:", "bold red"),
+        f"{type(error).__name__}: {error}\n"
         "This is a bug of liteback, not of your model. Run it again with LITEBACK_DEBUG=1 for the traceback, "
         "and please report it.",
-        highlight=False,
-        soft_wrap=True,
     )
     return 70
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

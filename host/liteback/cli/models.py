@@ -75,11 +75,10 @@ def reconstruct(
         emit_json(document)
         return
     stock = "stock Keras" if document["stock_keras"] else f"{len(emission.own_layers)} layers need liteback to load"
-    out.print(
-        f"[green]wrote[/] {output}: {document['nodes']} operators, {document['layers']} layers, "
+    out.say(
+        tables.WROTE,
+        f"{output}: {document['nodes']} operators, {document['layers']} layers, "
         f"{document['parameters']:,} parameters, numerics {numerics}, {stock}, {document['seconds']} s",
-        highlight=False,
-        soft_wrap=True,
     )
 
 

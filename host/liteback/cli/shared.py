@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import GateFailed, UsageError
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..comparison.result import Comparison
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
 # gRPC's core tells of every connection that ends, on stderr; what matters comes back as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # a reader that leaves is no failure; rich itself would exit with 1
-
-
-err = _Console(stderr=True)  # people read stderr; stdout is for --json
-out = _Console()
+err = Terminal(stderr=True)  # people read stderr; stdout is for --json
+out = Terminal()
 
 Report = Callable[[int, int, str], None]
 
@@ -157,7 +151,7 @@ def raise_gates(failures: list[str]) -> None:
 @contextmanager
 def progress() -> Iterator[Report]:
     """A bar on the terminal; nothing where stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         task = bars.add_task("", total=None)
         yield lambda done, total, text: bars.update(task, completed=done, total=total, description=text)

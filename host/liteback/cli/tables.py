@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from liteback_deploy.facts import Facts
@@ -23,53 +23,65 @@ if TYPE_CHECKING:
     from ..prove import Proof
     from ..roundtrip import Trip
     from .group import Outcome
+    from .terminal import Terminal
 
+WROTE = Text("wrote", "green")
 SHOWN = 12  # rows of a comparison; --json and the report have them all
 
 
-def table(*columns: str, title: str = "") -> Table:
+def table(*columns: str, title: str | Text = "", header: bool = True) -> Table:
     """A plain table; columns that begin with > are numbers."""
-    result = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    result = Table(
+        title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold", show_header=header
+    )
     for column in columns:
         numeric = column.startswith(">")
         result.add_column(column.lstrip(">"), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     return result
 
 
-def verdict(good: bool) -> str:
-    return "[green]ok[/]" if good else "[bold red]!![/]"
+def verdict(good: bool) -> Text:
+    return Text("ok", "green") if good else Text("!!", "bold red")
 
 
-def inspection(console: Console, name: str, found: Inspection, nodes: bool) -> None:
+def _told(good: bool, sentence: str) -> Text:
+    return Text.assemble(verdict(good), f" {sentence}")
+
+
+def inspection(console: Terminal, name: str, found: Inspection, nodes: bool) -> None:
     model, main = found.model, found.model.main
-    console.print(f"[bold]{name}[/]  sha256 {model.sha256[:16]}  {model.size:,} bytes  {model.description}")
-    console.print(f"quantization  {found.quantization}")
-    console.print(f"operators     {', '.join(f'{n} {op}' for op, n in found.ops.items()) or 'none'}", highlight=False)
+    console.say(Text(name, "bold"), f" sha256 {model.sha256[:16]}  {model.size:,} bytes  {model.description}")
+    facts = table("", "", header=False)
+    facts.add_row("quantization", found.quantization)
+    facts.add_row("operators", ", ".join(f"{n} {op}" for op, n in found.ops.items()) or "none")
     if len(model.graphs) > 1:
-        console.print(f"subgraphs     {len(model.graphs)}")
+        facts.add_row("subgraphs", f"{len(model.graphs)}")
     for what, indices in (("input", main.inputs), ("output", main.outputs)):
         for t in indices:
-            console.print(f"{what:<13} {_describe(main.tensors[t])}", highlight=False, markup=False)
+            facts.add_row(what, _describe(main.tensors[t]))
     for s in model.signatures:
-        console.print(f"signature     {s.key}: {', '.join(s.inputs)} -> {', '.join(s.outputs)}", highlight=False)
-    console.print(
-        f"memory        {found.constant_bytes:,} bytes of constants; a capture of every layer takes "
-        f"{found.capture_bytes:,} bytes a sample"
+        facts.add_row("signature", f"{s.key}: {', '.join(s.inputs)} -> {', '.join(s.outputs)}")
+    facts.add_row(
+        "memory",
+        f"{found.constant_bytes:,} bytes of constants; a capture of every layer takes {found.capture_bytes:,} bytes "
+        "a sample",
     )
+    if not found.unsupported:
+        facts.add_row(Text("reconstructs", "green"), f"in {', '.join(found.numerics)}")
+        for problem in found.inexact[:SHOWN]:
+            facts.add_row("not exact", str(problem))
+    console.print(facts)
     if nodes:
         _nodes(console, found)
     if not found.unsupported:
-        console.print(f"[green]reconstructs[/]  in {', '.join(found.numerics)}")
-        for problem in found.inexact[:SHOWN]:
-            console.print(f"not exact     {problem}", highlight=False, markup=False)
         return
-    rows = table("operator", "at", "reason", title="[bold red]does not reconstruct[/]; in the way:")
+    rows = table("operator", "at", "reason", title=Text.assemble(("does not reconstruct", "bold red"), "; in the way:"))
     for problem in found.unsupported:
         rows.add_row(problem.op, problem.tensor, problem.reason)
     console.print(rows)
 
 
-def _nodes(console: Console, found: Inspection) -> None:
+def _nodes(console: Terminal, found: Inspection) -> None:
     for graph in found.model.graphs:
         rows = table("node", "reads", "gives", "type", "shape", ">bytes", "quantization", "fused")
         for node in graph.nodes:
@@ -96,26 +108,25 @@ def _grid(tensor: Tensor) -> str:
     return f"scale {q.scale[0]:.6g} zero_point {q.zero_point[0]}"
 
 
-def recording(console: Console, document: dict[str, Any]) -> None:
+def recording(console: Terminal, document: dict[str, Any]) -> None:
     certificate = document["certificate"]
-    console.print(
+    console.say(
         f"recorded {document['tensors']} tensors × {document['samples']} samples in {document['passes']} pass(es), "
         f"{document['bytes']:,} bytes, {document['runtime']} {document['kernels']} kernels on {document['machine']} "
         f"-> {document['recording']}",
-        highlight=False,
-        soft_wrap=True,
     )
-    console.print(f"inputs: {document['inputs']}", highlight=False, soft_wrap=True)
-    console.print(certificate_line(certificate), highlight=False, soft_wrap=True)
+    console.say(f"inputs: {document['inputs']}")
+    console.say(certificate_line(certificate))
     for left_out in document["untappable"]:
-        console.print(f"not tapped: {left_out['tensor']}: {left_out['reason']}", highlight=False, markup=False)
+        console.say(f"not tapped: {left_out['tensor']}: {left_out['reason']}")
 
 
-def certificate_line(certificate: dict[str, Any]) -> str:
-    return (
-        f"{verdict(certificate['good'])} certificate: the tapped runs' outputs have the untouched model's bits on "
+def certificate_line(certificate: dict[str, Any]) -> Text:
+    return _told(
+        certificate["good"],
+        "certificate: the tapped runs' outputs have the untouched model's bits on "
         f"{certificate['samples']} samples: {_yes(certificate['outputs_equal'])}; repeated runs agree: "
-        f"{_yes(certificate['deterministic'] and certificate['shared_equal'])}"
+        f"{_yes(certificate['deterministic'] and certificate['shared_equal'])}",
     )
 
 
@@ -123,7 +134,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "NO"
 
 
-def comparison(console: Console, result: Comparison) -> None:
+def comparison(console: Terminal, result: Comparison) -> None:
     """Worst layers first, ranked by the error each injects."""
     metric = "lsb_max" if any(r.value("isolated", "lsb_max") is not None for r in result.rows) else "max_abs_over_range"
     ranked = result.worst("isolated", metric) or result.worst("cumulative", metric) or result.rows
@@ -140,14 +151,13 @@ def comparison(console: Console, result: Comparison) -> None:
         )
     console.print(rows)
     if len(ranked) > SHOWN:
-        console.print(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
+        console.say(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
     fault = result.first_fault.node if result.first_fault else "none"
-    console.print(
-        f"{verdict(result.passed)} {result.candidate}: {good} of {len(result.rows)} layer outputs within the "
+    console.say(
+        verdict(result.passed),
+        f"{result.candidate}: {good} of {len(result.rows)} layer outputs within the "
         f"thresholds on {result.samples} samples; first fault: {fault}",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -167,7 +177,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f} %"
 
 
-def calibration(console: Console, result: Calibration, output: Path) -> None:
+def calibration(console: Terminal, result: Calibration, output: Path) -> None:
     """The kernel set, the twin's proof, what is not matched, and the corrections."""
     found = result.kernel_set
     kinds: dict[str, list[Any]] = {}
@@ -185,12 +195,12 @@ def calibration(console: Console, result: Calibration, output: Path) -> None:
     for fit in found.unmatched:
         bins = ", ".join(f"{q} LSB: {n:,}" for q, n in fit.histogram.items() if q != "0")
         why = fit.reason or f"nearest {fit.nearest}: {fit.differing[fit.nearest]:,} of {fit.elements:,} differ; {bins}"
-        console.print(f"[bold red]unmatched[/] {fit.node} ({fit.kind}): {why}", highlight=False, soft_wrap=True)
+        console.say(Text("unmatched", "bold red"), f"{fit.node} ({fit.kind}): {why}")
     alike = f"; on these samples {', '.join(found.alike)} would be the same" if found.alike else ""
-    console.print(f"kernel set    {found.profile.name}{alike}", highlight=False, soft_wrap=True)
-    console.print(f"{verdict(result.exact)} {result.proof}", highlight=False, soft_wrap=True)
-    console.print(_corrections_line(result), highlight=False, soft_wrap=True)
-    console.print(f"[green]wrote[/] {output}", highlight=False, soft_wrap=True)
+    console.say(f"kernel set    {found.profile.name}{alike}")
+    console.say(verdict(result.exact), result.proof)
+    console.say(_corrections_line(result))
+    console.say(WROTE, f"{output}")
 
 
 def _telling(fits: Sequence[Any]) -> str:
@@ -207,18 +217,15 @@ def _corrections_line(result: Calibration) -> str:
     return f"corrections   {kept}; the outputs gain {corrections.outputs}{ranges}"
 
 
-def export(console: Console, output: Path, patched: Patched, identical: bool) -> None:
+def export(console: Terminal, output: Path, patched: Patched, identical: bool) -> None:
     if identical:
-        console.print(f"[green]wrote[/] {output}: identical to the old file, byte for byte", soft_wrap=True)
+        console.say(WROTE, f"{output}: identical to the old file, byte for byte")
         return
     rows = table("layer", "constant", ">changed", ">clipped")
     for c in patched.changes:
         rows.add_row(c.layer, f"#{c.tensor} {_short(c.name)}", f"{c.changed:,} of {c.elements:,}", f"{c.clipped:,}")
     console.print(rows)
-    console.print(
-        f"[green]wrote[/] {output}: {len(patched.changes)} constants changed, every other byte as it was",
-        soft_wrap=True,
-    )
+    console.say(WROTE, f"{output}: {len(patched.changes)} constants changed, every other byte as it was")
 
 
 def _short(name: str) -> str:
@@ -227,7 +234,7 @@ def _short(name: str) -> str:
     return path if len(path) <= 32 else f"...{path[-29:]}"
 
 
-def proof(console: Console, result: Proof) -> None:
+def proof(console: Terminal, result: Proof) -> None:
     rows = table("", f">{result.old.name}", f">{result.new.name}")
     for key, old in result.old.percentiles.items():
         rows.add_row(f"latency {key[:-3]}", f"{old:.3f} ms", f"{result.new.percentiles[key]:.3f} ms")
@@ -237,38 +244,37 @@ def proof(console: Console, result: Proof) -> None:
         m = output.metrics
         if m is not None:
             lsb = f", at most {m.lsb_max:g} LSB apart" if m.lsb_max is not None else ""
-            console.print(f"output {k}: SQNR {m.sqnr_db:.1f} dB, cosine {m.cosine:.6f}{lsb}", highlight=False)
-    console.print(f"{verdict(result.passed)} both run on the board, with certificates; the interface is the same")
+            console.say(f"output {k}: SQNR {m.sqnr_db:.1f} dB, cosine {m.cosine:.6f}{lsb}")
+    console.say(verdict(result.passed), "both run on the board, with certificates; the interface is the same")
 
 
-def checks(console: Console, found: Sequence[Check]) -> None:
+def checks(console: Terminal, found: Sequence[Check]) -> None:
     rows = table("", "check", "found")
     for check in found:
         rows.add_row(verdict(check.ok), check.name, check.detail)
     console.print(rows)
 
 
-def deployed(console: Console, result: Deployed) -> None:
+def deployed(console: Terminal, result: Deployed) -> None:
     facts, plan = result.deployment.facts, result.deployment.plan
     rows = table("found", "")
     for name, value in _found(result):
         rows.add_row(name, value)
     if result.dry_run:
         console.print(rows)
-    steps = table("step", "does", title="" if plan.steps else "[green]nothing to do[/]")
+    steps = table("step", "does")
     for step in plan.steps:
         steps.add_row(step.name, step.does)
     if plan.steps:
         console.print(steps)
     if result.dry_run:
-        console.print(f"a dry run: nothing was changed on {result.target}", highlight=False, soft_wrap=True)
+        console.say(f"a dry run: nothing was changed on {result.target}")
         return
     verb = "installed" if result.changed else "nothing to do:"
-    console.print(
-        f"[green]{verb}[/] agent {plan.bundle.id}, {plan.bundle.runtime} on {facts.machine}, Python "
+    console.say(
+        Text(verb, "green"),
+        f"agent {plan.bundle.id}, {plan.bundle.runtime} on {facts.machine}, Python "
         f"{'.'.join(map(str, facts.python))}; {plan.service} service, {result.seconds:.1f} s",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -287,7 +293,7 @@ def _found(result: Deployed) -> list[tuple[str, str]]:
     ]
 
 
-def outcomes(console: Console, found: Sequence[Outcome]) -> None:
+def outcomes(console: Terminal, found: Sequence[Outcome]) -> None:
     """A line for each board of a group."""
     rows = table("", "board", "came to")
     for outcome in found:
@@ -296,7 +302,7 @@ def outcomes(console: Console, found: Sequence[Outcome]) -> None:
     console.print(rows)
 
 
-def agreement(console: Console, found: Agreement) -> None:
+def agreement(console: Terminal, found: Agreement) -> None:
     """The matrix of bit-equality, and for each pair where it parts."""
     pairs = {frozenset((pair.a, pair.b)): pair for pair in found.pairs}
     rows = table("tensors with equal bits", *(f">{name}" for name in found.boards))
@@ -307,40 +313,35 @@ def agreement(console: Console, found: Agreement) -> None:
     for pair in found.pairs:
         parting = f"first differ in {pair.first}: {pair.differing:,} of {pair.elements:,} elements"
         same = "the same bits everywhere"
-        console.print(
-            f"{verdict(pair.first is None)} {pair.a} and {pair.b}: {same if pair.first is None else parting}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.say(verdict(pair.first is None), f"{pair.a} and {pair.b}: {same if pair.first is None else parting}")
 
 
-def agent_status(console: Console, document: dict[str, Any]) -> None:
+def agent_status(console: Terminal, document: dict[str, Any]) -> None:
     rows = table("agent", "")
     rows.add_row("version", f"{document['current']}; to roll back to: {document['previous'] or 'none'}")
     rows.add_row("service", f"{document['service'] or 'none'}, {document['state'] or 'not running'}")
-    rows.add_row("answers", f"{verdict(document['answers'])} {document['problem'] or 'through the forward'}")
+    rows.add_row("answers", _told(document["answers"], document["problem"] or "through the forward"))
     if direct := document.get("direct"):
         found = direct["problem"] or "with mutual TLS"
-        rows.add_row("directly", f"{verdict(direct['answers'])} port {direct['port']}: {found}")
+        rows.add_row("directly", _told(direct["answers"], f"port {direct['port']}: {found}"))
     console.print(rows)
 
 
-def versions(console: Console, facts: Facts) -> None:
+def versions(console: Terminal, facts: Facts) -> None:
     rows = table("version", "")
     for name in facts.versions:
         rows.add_row(name, {facts.current: "current", facts.previous: "to roll back to"}.get(name, ""))
     console.print(rows if facts.versions else "no agent is installed")
 
 
-def trip(console: Console, result: Trip) -> None:
+def trip(console: Terminal, result: Trip) -> None:
     certificate = result.recording.manifest.certificate
     if certificate is not None:
-        console.print(certificate_line(certificate.to_json()), highlight=False, soft_wrap=True)
+        console.say(certificate_line(certificate.to_json()))
     if (calibrated := result.calibration) is not None:
-        good = verdict(calibrated.exact)
-        console.print(f"{good} {calibrated.profile.name}: {calibrated.proof}", highlight=False, soft_wrap=True)
+        console.say(verdict(calibrated.exact), f"{calibrated.profile.name}: {calibrated.proof}")
     comparison(console, result.primary)
     same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changes)} changes"
-    console.print(f"[green]wrote[/] {result.folder / result.proof.new.name}: {same}", highlight=False, soft_wrap=True)
+    console.say(WROTE, f"{result.folder / result.proof.new.name}: {same}")
     proof(console, result.proof)
-    console.print(f"[green]wrote[/] {result.report}", highlight=False, soft_wrap=True)
+    console.say(WROTE, f"{result.report}")

@@ -21,11 +21,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from rich.console import Console
 from sklearn.datasets import load_digits
 
 from ..cli import tables
 from ..cli.shared import progress, quiet
+from ..cli.terminal import Terminal
 from ..export.patch import patch
 from ..files import write_atomic
 from ..inputs import Inputs, read_inputs
@@ -53,7 +53,7 @@ class Digits:
 
 def main(folder: Path) -> None:
     """Run the demo and leave everything in `folder`."""
-    console = Console()
+    console = Terminal()
     keras.utils.set_random_seed(7)
     digits = read_digits()
     console.rule("1. a network is trained, converted to int8, and lost")
@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
     name = "digits_int8.tflite"
     write_atomic(folder / name, data)
     np.savez(folder / "inputs.npz", in_0=digits.test[0][:SAMPLES])
-    console.print(f"{folder / name}: {len(data):,} bytes; the Keras model is gone", highlight=False)
+    console.say(f"{folder / name}: {len(data):,} bytes; the Keras model is gone")
 
     console.rule("2. round trip on the local agent")
     with connect("local") as board:
@@ -177,13 +177,13 @@ def on_device(board: Board, data: bytes, test: tuple[Images, NDArray[Any]]) -> f
     return right / len(test[1])
 
 
-def show(console: Console, trip: Any, accuracy: dict[str, float], distances: list[tuple[str, float]]) -> None:
+def show(console: Terminal, trip: Any, accuracy: dict[str, float], distances: list[tuple[str, float]]) -> None:
     """What the demo set out to show, in numbers."""
     certificate = trip.recording.manifest.certificate
-    console.print(tables.certificate_line(certificate.to_json()), highlight=False, soft_wrap=True)
+    console.say(tables.certificate_line(certificate.to_json()))
     for mode in ("isolated", "cumulative"):
         worst = trip.primary.worst(mode, "lsb_max")[0]
-        console.print(f"worst layer, {mode}: {worst.node}, {worst.value(mode, 'lsb_max'):g} LSB", highlight=False)
+        console.say(f"worst layer, {mode}: {worst.node}, {worst.value(mode, 'lsb_max'):g} LSB")
     rows = tables.table("", f">accuracy on {TEST} test digits")
     for what, value in accuracy.items():
         rows.add_row(what, f"{100 * value:.1f} %")
@@ -192,4 +192,4 @@ def show(console: Console, trip: Any, accuracy: dict[str, float], distances: lis
     for layer, distance in distances:
         rows.add_row(layer, f"{distance:.3f} quantization steps")
     console.print(rows)
-    console.print(f"Open {trip.report} in a browser.", highlight=False, soft_wrap=True)
+    console.say(f"Open {trip.report} in a browser.")
