@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from rich.text import Text
 from .. import __version__
 from ..errors import LitebackError
 from . import agent, boards, deploy, models, trips
-from .shared import err
+from .shared import emit_json, err, out
 
 app = typer.Typer(
     name="liteback",
@@ -68,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line. Returns the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    out.documented = False
     try:
         # Not app(): that one makes exit codes of its own of an interrupt and of a closed pipe.
         command = typer.main.get_command(app)
@@ -95,9 +95,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _failed(error: LitebackError, arguments: Sequence[str]) -> int:
     err.say(Text("error:", "bold red"), str(error))
-    if "--json" in arguments:
-        document = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
-        sys.stdout.write(json.dumps(document) + "\n")
+    if "--json" in arguments and not out.documented:  # a gate's failure is in the command's own document
+        emit_json({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code})
     return error.exit_code
 
 

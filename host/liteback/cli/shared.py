@@ -70,6 +70,7 @@ Gates = Annotated[
 
 def emit_json(document: dict[str, Any]) -> None:
     """Print the one JSON document of a command."""
+    out.documented = True
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 

@@ -7,7 +7,12 @@ from rich.text import Text
 
 
 class Terminal(Console):
-    """Prints texts as they are: a file, a tensor or a board may be named `a[b]`, and that is no style."""
+    """Prints texts as they are: a file, a tensor or a board may be named `a[b]`, and that is no style.
+
+    documented: whether a command has printed its JSON document.
+    """
+
+    documented = False
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -153,6 +153,9 @@ def test_gates_decide_the_exit_code(dense: Path, tmp_path: Path) -> None:
     bad = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0")
     assert bad.returncode == 1
     assert "lsb_max" in bad.stderr
+    told = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0", "--json")
+    assert told.returncode == 1
+    assert len(json.loads(told.stdout)["gates"]) == 1, "one document, also when a gate fails"
     nonsense = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.beauty>=1")
     assert nonsense.returncode == 2
 
