@@ -31,6 +31,18 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_output(path: Path | str, data: str | bytes) -> None:
+    """`write_atomic`, to where the user wants it.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
 def read_model(model: str | Path | bytes) -> bytes:
     """The bytes of a .tflite file.
 

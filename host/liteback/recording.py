@@ -24,7 +24,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .errors import UsageError
+from .errors import RunFailed, UsageError
 from .files import sync_folder, write_atomic
 from .manifest import FORMAT, Certificate, Manifest
 from .tensorfile import Arrays, pack_arrays, read_arrays
@@ -119,7 +119,7 @@ class RecordingWriter:
     def write(self, sample: int, pass_: int, arrays: Arrays, invoke_ns: int) -> None:
         """Store what pass `pass_` (or PLAIN) captured of a sample.
 
-        Raises: ValueError when the tensors are not those of the pass.
+        Raises: ValueError when the tensors are not those of the pass; RunFailed when the disk takes no more.
         """
         if pass_ != PLAIN and set(arrays) != set(self._manifest.passes[pass_]):
             raise ValueError(f"Pass {pass_} holds tensors {self._manifest.passes[pass_]}. Received: {sorted(arrays)}.")
@@ -128,12 +128,18 @@ class RecordingWriter:
     def _write(self, sample: int, pass_: int | None, arrays: Arrays, invoke_ns: int) -> None:
         name = _file_name(sample, pass_)
         content = pack_arrays(arrays)
-        write_atomic(self._path / name, content)
         entry = _Entry(name, hashlib.sha256(content).hexdigest(), sample, pass_, invoke_ns)
-        with (self._path / "journal.jsonl").open("a") as journal:
-            journal.write(json.dumps(asdict(entry)) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        try:
+            write_atomic(self._path / name, content)
+            with (self._path / "journal.jsonl").open("a") as journal:
+                journal.write(json.dumps(asdict(entry)) + "\n")
+                journal.flush()
+                os.fsync(journal.fileno())
+        except OSError as error:
+            raise RunFailed(
+                f"Cannot write {str(self._path / name)!r}: {error.strerror or error}. "
+                "What was recorded is kept: the same command goes on from there."
+            ) from error
         self._entries[name] = entry
 
     def finish(self, certificate: Certificate) -> Recording:

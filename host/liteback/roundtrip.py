@@ -15,7 +15,7 @@ from .comparison.result import MODES, Comparison
 from .emit.emission import Emission, Numerics
 from .errors import NoCertificate
 from .export.patch import Patched, patch
-from .files import write_atomic
+from .files import write_output
 from .inputs import Inputs
 from .inspection import Inspection, inspect
 from .numerics.profile import propose
@@ -70,11 +70,12 @@ def roundtrip(
     NAME-back.tflite the file made from the reconstruction; comparison-*.json; junit.xml; report.html.
 
     Raises:
+        UsageError: the folder cannot be written.
         NoCertificate: the taps changed what they measure.
         InvalidModel, UnsupportedModel, ModelRefused, RunFailed, BoardUnreachable: see the stages.
     """
     inspection = inspect(data)
-    write_atomic(folder / "inspect.json", json.dumps(inspection.to_json(), indent=1))
+    write_output(folder / "inspect.json", json.dumps(inspection.to_json(), indent=1))
     source = inspection.model
     emission = reconstruction(data, "float")
     recording = capture(board, source, data, inputs, folder / "recording", options, progress=progress)
@@ -90,15 +91,15 @@ def roundtrip(
     for numerics in dict.fromkeys((default_numerics(source), "float")):
         twin = KerasTwin.of(_emission(emission, data, numerics, recording), f"{name} in {numerics}")
         comparisons[numerics] = compare(source.main, recording, twin, DEFAULT_THRESHOLDS)
-        write_atomic(folder / f"comparison-{numerics}.json", json.dumps(comparisons[numerics].to_json(), indent=1))
+        write_output(folder / f"comparison-{numerics}.json", json.dumps(comparisons[numerics].to_json(), indent=1))
     patched = patch(emission.model, data)
     new = f"{Path(name).stem}-back.tflite"
-    write_atomic(folder / new, patched.data)
+    write_output(folder / new, patched.data)
     files = {name: data, new: patched.data}
     proof = prove(board, files, inputs, folder / "proof", options, old=recording, progress=progress)
     trip = Trip(folder, inspection, recording, emission, calibration, comparisons, patched, patched.data == data, proof)
-    write_atomic(folder / "junit.xml", junit(trip.primary))
-    write_atomic(trip.report, render(report_data(trip, name)))
+    write_output(folder / "junit.xml", junit(trip.primary))
+    write_output(trip.report, render(report_data(trip, name)))
     return trip
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from liteback.files import write_atomic
+from liteback.errors import UsageError
+from liteback.files import write_atomic, write_output
 
 
 def test_text_and_bytes_are_written_and_replaced(tmp_path: Path) -> None:
@@ -29,4 +30,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "folder" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="folder"):
         write_atomic(tmp_path / "folder", "cannot replace a folder")
+    with pytest.raises(UsageError, match=r"Cannot write .*folder'"):
+        write_output(tmp_path / "folder", "nor for a user")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from liteback.errors import UsageError
+from liteback.errors import RunFailed, UsageError
 from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, RecordingWriter
 
 MODEL = b"the bytes of a model"
@@ -249,6 +251,21 @@ def test_a_sample_that_is_not_there(recording: Recording) -> None:
 def test_each_broken_promise_spoils_the_certificate(name: str) -> None:
     assert not replace(GOOD, **{name: False}).good
     assert not replace(GOOD, samples=0).good
+
+
+def test_a_full_disk_can_be_resumed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = RecordingWriter.create(tmp_path / "rec", MODEL, a_manifest())
+    writer.write(0, PLAIN, arrays(0, (7,)), invoke_ns=1)
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("liteback.recording.write_atomic", full)
+    with pytest.raises(RunFailed, match="No space left"):
+        writer.write(0, 0, arrays(0, (3, 4)), invoke_ns=1)
+    monkeypatch.undo()
+    again = RecordingWriter.resume(tmp_path / "rec", a_manifest())
+    assert (again.has(0, PLAIN), again.has(0, 0)) == (True, False)
 
 
 def test_create_where_nothing_can_be_written(tmp_path: Path) -> None:

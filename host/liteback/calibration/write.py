@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..errors import UsageError
-from ..files import write_atomic
+from ..files import write_output
 from ..saving import save
 from .calibrate import Calibration
 
@@ -17,10 +16,7 @@ def write(result: Calibration, folder: Path) -> None:
     Raises:
         UsageError: the folder cannot be written.
     """
-    try:
-        write_atomic(folder / "profile.json", json.dumps(result.profile.to_json(), indent=1) + "\n")
-        write_atomic(folder / "calibration.json", json.dumps(result.to_json(), indent=1) + "\n")
-    except OSError as error:
-        raise UsageError(f"Cannot write {str(folder)!r}: {error.strerror or error}.") from error
+    write_output(folder / "profile.json", json.dumps(result.profile.to_json(), indent=1) + "\n")
+    write_output(folder / "calibration.json", json.dumps(result.to_json(), indent=1) + "\n")
     if result.corrections.emission is not None:
         save(result.corrections.emission, folder / "corrected.keras")

@@ -113,7 +113,7 @@ def compare(
     (recording,) = others
     load_tensorflow()
     from ..api import compare as run
-    from ..files import write_atomic
+    from ..files import write_output
     from ..recording import Recording
     from ..report import ReportData, render
     from ..report import junit as junit_xml
@@ -128,14 +128,14 @@ def compare(
             profile=profile,
         )
     failures = check_gates(gate, result)
-    if html is not None:
-        write_atomic(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
-    if junit is not None:
-        write_atomic(junit, junit_xml(result))
     if json:
         emit_json({**result.to_json(), "gates": failures})
     else:
         tables.comparison(out, result)
+    if html is not None:
+        write_output(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
+    if junit is not None:
+        write_output(junit, junit_xml(result))
     raise_gates(failures)
 
 
@@ -200,12 +200,12 @@ def export(
         raise UsageError(f"--method is patch. Received: {method!r}.")
     load_tensorflow()
     from ..export.patch import patch
-    from ..files import read_model, write_atomic
+    from ..files import read_model, write_output
     from ..twin import load_model
 
     original = read_model(like)
     patched = patch(load_model(model), original)
-    write_atomic(output, patched.data)
+    write_output(output, patched.data)
     document = {
         "output": str(output),
         "method": method,

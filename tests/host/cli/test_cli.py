@@ -199,6 +199,8 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["reconstruct", "dense.tflite", "-o", "out.txt"], 2, ".keras"),
         (["reconstruct", "dense.tflite", "-o", "out.keras", "--numerics", "vague"], 2, "fakequant"),
         (["compare", "dense.tflite", "nothing"], 2, "manifest.json"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "dense.tflite"),
+        (["roundtrip", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "Cannot write"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "x.tflite"], 2, "Keras"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
