@@ -120,7 +120,7 @@ def report_data(trip: Trip, name: str) -> ReportData:
     notes = [
         "The new file is identical to the old one, byte for byte."
         if trip.identical
-        else f"{len(trip.patched.changes)} constants have new values; every other byte is the old file's."
+        else f"{len(trip.patched.changed)} constants have new values; every other byte is the old file's."
     ]
     float_notes = []
     if len(trip.comparisons) > 1:
@@ -167,7 +167,7 @@ def to_json(trip: Trip) -> dict[str, Any]:
             "output": str(trip.folder / trip.proof.new.name),
             "method": "patch",
             "identical_bytes": trip.identical,
-            "changed_tensors": len(trip.patched.changes),
+            "changed_tensors": len(trip.patched.changed),
         },
         "prove": {k: v for k, v in trip.proof.to_json().items() if k != "layers"},
         "report": str(trip.report),

@@ -71,6 +71,17 @@ FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is
 }
 
 
+def test_a_weight_that_moves_less_than_half_a_step_changes_nothing() -> None:
+    data = two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS)
+    model = reconstruct(data, "float")
+    kernel = model.get_layer("dense_000").kernel
+    kernel.assign(np.asarray(kernel) + np.float32(0.004))
+    patched = patch(model, data)
+    assert patched.data == data
+    assert [(c.moved, c.changed) for c in patched.changes] == [(16, 0)]
+    assert patched.changed == ()
+
+
 @pytest.mark.parametrize(("data", "numerics", "rounding"), FILES.values(), ids=FILES)
 def test_trained_weights_go_back_into_the_file(data: bytes, numerics: Numerics, rounding: float) -> None:
     model = reconstruct(data, numerics)

@@ -210,9 +210,10 @@ def export(
         "output": str(output),
         "method": method,
         "identical_bytes": patched.data == original,
+        "moved": sum(c.moved for c in patched.changes),
         "changed_tensors": [
             {"tensor": c.tensor, "name": c.name, "layer": c.layer, "changed": c.changed, "clipped": c.clipped}
-            for c in patched.changes
+            for c in patched.changed
         ],
         "bytes": len(patched.data),
     }

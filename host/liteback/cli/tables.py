@@ -219,13 +219,15 @@ def _corrections_line(result: Calibration) -> str:
 
 def export(console: Terminal, output: Path, patched: Patched, identical: bool) -> None:
     if identical:
-        console.say(WROTE, f"{output}: identical to the old file, byte for byte")
+        moved = sum(c.moved for c in patched.changes)
+        why = f"; training moved {moved:,} weights, none by half a step of its scale" if moved else ""
+        console.say(WROTE, f"{output}: identical to the old file, byte for byte{why}")
         return
     rows = table("layer", "constant", ">changed", ">clipped")
-    for c in patched.changes:
+    for c in patched.changed:
         rows.add_row(c.layer, f"#{c.tensor} {_short(c.name)}", f"{c.changed:,} of {c.elements:,}", f"{c.clipped:,}")
     console.print(rows)
-    console.say(WROTE, f"{output}: {len(patched.changes)} constants changed, every other byte as it was")
+    console.say(WROTE, f"{output}: {len(patched.changed)} constants changed, every other byte as it was")
 
 
 def _short(name: str) -> str:
@@ -341,7 +343,7 @@ def trip(console: Terminal, result: Trip) -> None:
     if (calibrated := result.calibration) is not None:
         console.say(verdict(calibrated.exact), f"{calibrated.profile.name}: {calibrated.proof}")
     comparison(console, result.primary)
-    same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changes)} changes"
+    same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changed)} changes"
     console.say(WROTE, f"{result.folder / result.proof.new.name}: {same}")
     proof(console, result.proof)
     console.say(WROTE, f"{result.report}")

@@ -28,22 +28,32 @@ from ..sparse import positions
 
 @dataclass(frozen=True)
 class Change:
-    """A constant that got new values. clipped: elements beyond the recorded scale's range."""
+    """A constant that got new values.
+
+    moved: elements that the model has another real value of. changed: those whose code, or number, is another in the
+    file; a move of less than half a step changes none. clipped: those beyond the recorded scale's range.
+    """
 
     tensor: int
     name: str
     layer: str
     elements: int
+    moved: int
     changed: int
     clipped: int
 
 
 @dataclass(frozen=True)
 class Patched:
-    """The new file, and what is different in it."""
+    """The new file, and which weights are no longer what `reconstruct` gave."""
 
     data: bytes
     changes: tuple[Change, ...]
+
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        """The constants that are different in the file."""
+        return tuple(c for c in self.changes if c.changed)
 
 
 def patch(model: Any, original: bytes) -> Patched:
@@ -119,6 +129,7 @@ def _write(
         raise UsageError(f"{binding.layer}: its new weights hold NaN or infinity. Did the training diverge?")
     codes, clipped = encode(new, tensor)
     merged = np.where(touched, codes, tensor.data).astype(tensor.data.dtype)
+    changed = merged != tensor.data
     raw = flat.root.subgraphs[binding.graph].tensors[tensor.index]
     if tensor.is_sparse:
         merged = _kept(merged, tensor, raw.sparsity, binding.layer)
@@ -130,7 +141,7 @@ def _write(
         )
     extent = flat.extents[buffer]
     data[extent.offset : extent.offset + extent.size] = payload
-    counts = (int(touched.sum()), int((clipped & touched).sum()))
+    counts = (int(elements.sum()) for elements in (touched, changed, clipped & touched))
     return Change(tensor.index, tensor.name, binding.layer, tensor.data.size, *counts)
 
 
