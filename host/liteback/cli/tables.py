@@ -153,12 +153,21 @@ def comparison(console: Terminal, result: Comparison) -> None:
     if len(ranked) > SHOWN:
         console.say(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
-    fault = result.first_fault.node if result.first_fault else "none"
     console.say(
         verdict(result.passed),
         f"{result.candidate}: {good} of {len(result.rows)} layer outputs within the "
-        f"thresholds on {result.samples} samples; first fault: {fault}",
+        f"thresholds on {result.samples} samples; {_fault(result)}",
     )
+
+
+def _fault(result: Comparison) -> str:
+    """Where to look: errors that add up have a first layer, those of a layer by itself need none."""
+    if result.first_fault:
+        return f"first fault: {result.first_fault.node}"
+    if own := [row.node for row in result.isolated_faults]:
+        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+        return f"fed the board's own inputs, wrong: {', '.join(own[:3])}{more}; it does not add up"
+    return "first fault: none"
 
 
 def _error(row: Row, mode: Any) -> str:
@@ -166,7 +175,9 @@ def _error(row: Row, mode: Any) -> str:
     if lsb is not None:
         return f"{lsb:g} LSB"
     relative = row.value(mode, "max_abs_over_range")
-    return "" if relative is None else f"{relative:.1e} of range"
+    if relative is None:
+        return ""
+    return f"{relative:.1e} of range" if relative else "0"
 
 
 def _number(value: float | None) -> str:
@@ -238,6 +249,8 @@ def _short(name: str) -> str:
 
 def proof(console: Terminal, result: Proof) -> None:
     rows = table("", f">{result.old.name}", f">{result.new.name}")
+    for column in rows.columns[1:]:
+        column.no_wrap = False  # the two names are long, not the numbers
     for key, old in result.old.percentiles.items():
         rows.add_row(f"latency {key[:-3]}", f"{old:.3f} ms", f"{result.new.percentiles[key]:.3f} ms")
     rows.add_row("size", f"{result.old.size:,} bytes", f"{result.new.size:,} bytes")
@@ -246,8 +259,10 @@ def proof(console: Terminal, result: Proof) -> None:
         m = output.metrics
         if m is not None:
             lsb = f", at most {m.lsb_max:g} LSB apart" if m.lsb_max is not None else ""
-            console.say(f"output {k}: SQNR {m.sqnr_db:.1f} dB, cosine {m.cosine:.6f}{lsb}")
-    console.say(verdict(result.passed), "both run on the board, with certificates; the interface is the same")
+            apart = f"SQNR {m.sqnr_db:.1f} dB, cosine {m.cosine:.6f}{lsb}"
+            console.say(f"output {k}: {'the same in every element' if m.max_abs == 0 else apart}")
+    if result.passed:  # else an error says why
+        console.say(verdict(True), "both run on the board, with certificates; the interface is the same")
 
 
 def checks(console: Terminal, found: Sequence[Check]) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
 import tflite_build as build
+from host.compare_data import GRAPH, FakeTwin, record
 from liteback.cli import tables
 from liteback.cli.terminal import Terminal
+from liteback.comparison.compare import compare
 from liteback.inspection import inspect
+from liteback.prove import Proof, Side
+from liteback.recording import Recording
 
 NAMED = "w[/][red]b :x:"  # what a console would take for styles and pictures
 
@@ -36,3 +43,33 @@ def test_what_does_not_fit_goes_on_in_its_column() -> None:
     lines = shown(tables.inspection, "m.tflite", inspect(tiny("long " * 30)), False, width=60).splitlines()
     at = next(k for k, line in enumerate(lines) if line.startswith("input"))
     assert lines[at + 1].startswith(" " * 14 + "long")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return record(tmp_path_factory.mktemp("tables") / "rec")
+
+
+def test_a_layer_that_is_wrong_by_itself_is_named(recording: Recording) -> None:
+    found = replace(compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6})), first_fault=None)
+    assert found.isolated_faults
+    text = shown(tables.comparison, found)
+    assert "first fault" not in text
+    assert f"wrong: {found.isolated_faults[0].node}" in text
+
+
+def proof(recording: Recording, **changes: Any) -> Proof:
+    name = "a_model_of_a_name_that_is_as_long_as_such_names_are.tflite"
+    sides = [Side(f"{name} ({age})", 1000, recording, (1_234_000,)) for age in ("old", "new")]
+    return replace(Proof(*sides, compare(GRAPH, recording, FakeTwin()), ()), **changes)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_long_names_leave_room_for_what_was_measured(recording: Recording, width: int) -> None:
+    (line,) = (row for row in shown(tables.proof, proof(recording), width=width).splitlines() if "p50" in row)
+    assert line.split() == ["latency", "p50", "1.234", "ms", "1.234", "ms"]
+
+
+def test_a_proof_that_fails_does_not_say_that_the_interface_is_the_same(recording: Recording) -> None:
+    assert "interface" in shown(tables.proof, proof(recording))
+    assert "interface" not in shown(tables.proof, proof(recording, interface=("input 0: name x became y",)))
