@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .comparison.compare import RecordingCandidate, compare
 from .comparison.result import Comparison
@@ -99,24 +98,29 @@ def prove(
     (old_name, old_data), (new_name, new_data) = files.items()
     old_model, new_model = lift(old_data), lift(new_data)
     tensors = _matching(old_model.main, new_model.main)
-    recordings = [
-        old or capture(board, old_model, old_data, inputs, folder / "old", options, progress=progress),
-        capture(board, new_model, new_data, inputs, folder / "new", options, progress=progress),
-    ]
-    sample = dict(inputs[0])
-    sides = [
-        Side(name, len(data), recording, board.persist(partial(_latency, board, data, sample, options, runs)))
-        for name, data, recording in zip((old_name, new_name), (old_data, new_data), recordings, strict=True)
-    ]
-    candidate = RecordingCandidate(recordings[1], new_model.main, tensors)
-    comparison = compare(old_model.main, recordings[0], candidate)
-    return Proof(sides[0], sides[1], comparison, tuple(_interface(old_model, new_model)))
+    new_inputs = _renumbered(inputs, old_model.main, new_model.main)
+    old_recording = old or capture(board, old_model, old_data, inputs, folder / "old", options, progress=progress)
+    new_recording = capture(board, new_model, new_data, new_inputs, folder / "new", options, progress=progress)
+
+    def side(name: str, data: bytes, recording: Recording, samples: Inputs) -> Side:
+        return Side(name, len(data), recording, board.persist(partial(_latency, board, data, samples, options, runs)))
+
+    return Proof(
+        side(old_name, old_data, old_recording, inputs),
+        side(new_name, new_data, new_recording, new_inputs),
+        compare(old_model.main, old_recording, RecordingCandidate(new_recording, new_model.main, tensors)),
+        tuple(_interface(old_model, new_model)),
+    )
 
 
-def _latency(
-    board: Board, data: bytes, sample: Mapping[int, NDArray[Any]], options: RunOptions, runs: int
-) -> tuple[int, ...]:
-    return tuple(board.benchmark(board.put_model(data), sample, options, runs=runs))
+def _renumbered(inputs: Inputs, old: Graph, new: Graph) -> Inputs:
+    """Samples of the old file's inputs as the new file's: a tensor's number is its own in each file."""
+    places = dict(zip(old.inputs, new.inputs, strict=True))
+    return replace(inputs, load=lambda sample: {places[t]: value for t, value in inputs[sample].items()})
+
+
+def _latency(board: Board, data: bytes, samples: Inputs, options: RunOptions, runs: int) -> tuple[int, ...]:
+    return tuple(board.benchmark(board.put_model(data), dict(samples[0]), options, runs=runs))
 
 
 def _matching(old: Graph, new: Graph) -> dict[int, int]:
