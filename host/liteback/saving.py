@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +29,8 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
     Raises:
         UsageError: the ending is none of these, the format cannot hold the model, or `path` cannot be written.
     """
-    writers = {".keras": _write_keras, ".h5": _write_h5, ".hdf5": _write_h5}
-    writer = writers.get(path.suffix)
-    if writer is None and path.suffix:
-        raise UsageError(
-            f"The ending says the format: .keras, .h5, or none for a SavedModel folder. Received: {path.name!r}."
-        )
+    check_ending(path)
+    writer = _WRITERS.get(path.suffix)
     if path.is_dir() and not (path / "saved_model.pb").exists():
         raise UsageError(f"The folder {str(path)!r} holds something other than a SavedModel. Choose another name.")
     try:
@@ -46,6 +42,14 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
                 _write_saved_model({"serving_default": emission, **signatures}, fresh)
     except OSError as error:
         raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
+def check_ending(path: Path) -> None:
+    """What `save` asks of the ending, to be asked before there is a model. Raises: UsageError."""
+    if path.suffix and path.suffix not in _WRITERS:
+        raise UsageError(
+            f"The ending says the format: .keras, .h5, or none for a SavedModel folder. Received: {path.name!r}."
+        )
 
 
 @contextmanager
@@ -70,9 +74,20 @@ def _write_h5(emission: Emission, path: Path) -> None:
             f"The .h5 format holds layers only; this model also needs {len(emission.keras_ops)} operations of "
             f"keras.ops ({listed}{', ...' if len(emission.keras_ops) > 5 else ''}). Save it as .keras instead."
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras calls its own format old
+    absl = logging.getLogger("absl")  # where Keras calls its own format old
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
         emission.model.save(path)
+    finally:
+        absl.setLevel(level)
+
+
+_WRITERS: Mapping[str, Callable[[Emission, Path], None]] = {
+    ".keras": _write_keras,
+    ".h5": _write_h5,
+    ".hdf5": _write_h5,
+}
 
 
 def _write_saved_model(endpoints: Mapping[str, Emission], path: Path) -> None:

@@ -20,7 +20,9 @@ Profile = Annotated[
         help="The kernel set of exact (in fakequant, of hybrid kernels): one that ships, or what `calibrate` wrote.",
     ),
 ]
-Numerics = Annotated[str, typer.Option(help="float: stock Keras; fakequant: on the device's grids; exact.")]
+Numerics = Annotated[
+    str, typer.Option(help="float: real numbers; fakequant: rounded as the device does; exact: the device's integers.")
+]
 
 
 def inspect(
@@ -49,8 +51,9 @@ def reconstruct(
     """Bring a .tflite file back as a trainable Keras model."""
     load_tensorflow()
     from ..reconstruction import reconstruction, signature_reconstructions
-    from ..saving import save
+    from ..saving import check_ending, save
 
+    check_ending(output)
     started = time.perf_counter()
     emission = reconstruction(model, numerics, signature, profile)  # type: ignore[arg-type]  # it checks
     if output.suffix or signature is not None:
@@ -74,7 +77,9 @@ def reconstruct(
     if json:
         emit_json(document)
         return
-    stock = "stock Keras" if document["stock_keras"] else f"{len(emission.own_layers)} layers need liteback to load"
+    own = len(emission.own_layers)
+    needs = f"{own} {'layer needs' if own == 1 else 'layers need'} liteback to load"
+    stock = "stock Keras" if not own else needs if output.suffix else "loads with plain TensorFlow"
     out.say(
         tables.WROTE,
         f"{output}: {document['nodes']} operators, {document['layers']} layers, "
