@@ -90,7 +90,9 @@ def inputs_for(
             f"Received: {'both' if source else 'neither'}."
         )
     if random is not None:
-        return random_inputs(model.main, samples or random, seed)
+        if samples is not None:
+            raise UsageError(f"--samples is for --inputs; --random N says how many. Received: both, with {samples}.")
+        return random_inputs(model.main, random, seed)
     if source is None or not source.exists():
         raise UsageError(f"There is nothing at --inputs {str(source)!r}.")
     scaled = _range(value_range) if value_range else None

@@ -191,6 +191,7 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["inspect"], 2, "Missing argument"),
         (["frobnicate"], 2, "No such command"),
         (["capture", "dense.tflite", "-o", "rec"], 2, "--random"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--samples", "9"], 2, "--samples"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--kernels", "fast"], 2, "reference"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--select", "nosuch"], 2, "nosuch"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "pi@nowhere"], 3, "pi@nowhere"),
