@@ -34,6 +34,7 @@ _ADVICE = {
     "busy": "Wait for the other sessions, or start the agent with a larger --max-sessions.",
     "invoke-timeout": "Allow more time, capture fewer tensors at once, or see whether the model hangs.",
     "memory-limit": "Allow more memory, or capture fewer tensors at once.",
+    "model-refused": "`liteback inspect` lists its operators; --runtime and --delegate choose what runs them.",
     "no-runtime": "`liteback doctor` lists what the board has.",
     "no-such-model": "Upload the model, then open the session.",
     "worker-died": "The model crashed the board's runtime; the agent goes on, another session can be opened.",
@@ -62,5 +63,7 @@ def translate(error: grpc.RpcError, doing: str) -> LitebackError:
         cause = _KINDS.get(kind, RunFailed)
     else:
         cause = _STATUSES.get(status, RunFailed)
+    details = (error.details() or "").strip()
+    sentence = details if details.endswith((".", "?", "!")) else f"{details}."
     advice = f" {_ADVICE[kind]}" if kind in _ADVICE else ""
-    return cause(f"The board's agent failed {doing} ({kind or status.name}): {(error.details() or '').strip()}{advice}")
+    return cause(f"The board's agent failed {doing} ({kind or status.name}): {sentence}{advice}")

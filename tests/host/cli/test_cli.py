@@ -196,7 +196,7 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--select", "nosuch"], 2, "nosuch"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "pi@nowhere"], 3, "pi@nowhere"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "a b"], 2, "user@host"),
-        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--runtime", "nosuch"], 5, "nosuch"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--runtime", "nosuch"], 5, "'nosuch'. `liteback"),
         (["reconstruct", "dense.tflite", "-o", "out.txt"], 2, ".keras"),
         (["reconstruct", "dense.tflite", "-o", "out.keras", "--numerics", "vague"], 2, "fakequant"),
         (["compare", "dense.tflite", "nothing"], 2, "manifest.json"),
