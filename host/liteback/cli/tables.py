@@ -135,9 +135,7 @@ def _yes(value: bool) -> str:
 
 
 def comparison(console: Terminal, result: Comparison) -> None:
-    """Worst layers first, ranked by the error each injects."""
-    metric = "lsb_max" if any(r.value("isolated", "lsb_max") is not None for r in result.rows) else "max_abs_over_range"
-    ranked = result.worst("isolated", metric) or result.worst("cumulative", metric) or result.rows
+    ranked = result.worst_first()
     rows = table("", "layer", "operator", ">isolated", ">differ", ">cumulative", ">SQNR dB")
     for row in ranked[:SHOWN]:
         rows.add_row(

@@ -34,7 +34,7 @@ def render(report: ReportData) -> str:
         verdict=verdict(report),
         board=board_facts(report.manifest.board),
         random="random" in report.manifest.inputs.lower(),
-        rows=_worst_first(report.comparison),
+        rows=report.comparison.worst_first(),
         panels=[panel for panel in _panels(report.comparison) if panel["layers"]],
         coded=any(row.tensor.is_quantized for row in report.comparison.rows),
         plotly_js=get_plotlyjs(),
@@ -133,20 +133,6 @@ def board_facts(board: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a reader asks of a board: (label, value) for what the recording knows."""
     known = [(name, label, board[name]) for name, label in BOARD_FACTS if board.get(name)]
     return [(label, f"{value / 2**30:.1f} GiB" if name == "ram_bytes" else str(value)) for name, label, value in known]
-
-
-def _worst_first(comparison: Comparison) -> tuple[Row, ...]:
-    """By the error each layer injects; where nothing was isolated, by the error it shows."""
-    has_isolated = any(row.isolated for row in comparison.rows)
-    ranked = comparison.worst("isolated" if has_isolated else "cumulative", "sqnr_db")
-    ranks = {row.tensor.index: rank for rank, row in enumerate(ranked)}
-    unmeasured = -1  # what could not be measured is worse than any number
-    return tuple(
-        sorted(
-            comparison.rows,
-            key=lambda row: (row.agrees, ranks.get(row.tensor.index, unmeasured)),
-        )
-    )
 
 
 def _panels(comparison: Comparison) -> list[dict[str, Any]]:

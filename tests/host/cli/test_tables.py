@@ -73,3 +73,14 @@ def test_long_names_leave_room_for_what_was_measured(recording: Recording, width
 def test_a_proof_that_fails_does_not_say_that_the_interface_is_the_same(recording: Recording) -> None:
     assert "interface" in shown(tables.proof, proof(recording))
     assert "interface" not in shown(tables.proof, proof(recording, interface=("input 0: name x became y",)))
+
+
+def test_of_a_file_quantized_in_part_every_layer_is_shown(recording: Recording) -> None:
+    """What fails comes first, whether its error is told in codes or as a share of its range."""
+    found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
+    coded = [row for row in found.rows if row.value("isolated", "lsb_max") is not None]
+    assert coded
+    assert len(coded) < len(found.rows)
+    lines = shown(tables.comparison, found).splitlines()[1:]
+    assert {row.node for row in found.rows} <= {line.split()[1] for line in lines}
+    assert lines[0].startswith("!!")
