@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .group import Outcome
     from .terminal import Terminal
 
+DRIFT = Text("~~", "yellow")  # as wide as `verdict`
 WROTE = Text("wrote", "green")
 SHOWN = 12  # rows of a comparison; --json and the report have them all
 
@@ -139,7 +140,7 @@ def comparison(console: Terminal, result: Comparison) -> None:
     rows = table("", "layer", "operator", ">isolated", ">differ", ">cumulative", ">SQNR dB")
     for row in ranked[:SHOWN]:
         rows.add_row(
-            verdict(all(row.passed.values())),
+            DRIFT if row.drift else verdict(row.agrees),
             row.node,
             row.op,
             _error(row, "isolated"),
@@ -152,7 +153,7 @@ def comparison(console: Terminal, result: Comparison) -> None:
         console.say(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
     console.say(
-        verdict(result.passed),
+        DRIFT if result.agrees and not result.passed else verdict(result.passed),
         f"{result.candidate}: {good} of {len(result.rows)} layer outputs within the "
         f"thresholds on {result.samples} samples; {_fault(result)}",
     )
@@ -162,6 +163,8 @@ def _fault(result: Comparison) -> str:
     """Where to look: errors that add up have a first layer, those of a layer by itself need none."""
     if result.first_fault:
         return f"first fault: {result.first_fault.node}"
+    if result.agrees and not result.passed:
+        return "no fault: each layer by itself agrees, roundings add up (~~)"
     if own := [row.node for row in result.isolated_faults]:
         more = f" and {len(own) - 3} more" if len(own) > 3 else ""
         return f"fed the board's own inputs, wrong: {', '.join(own[:3])}{more}; it does not add up"

@@ -157,11 +157,13 @@ class Comparison:
         return tuple(row for _, row in sorted(valued, key=lambda pair: badness(key, pair[0]), reverse=True))
 
     def worst_first(self) -> tuple[Row, ...]:
-        """Every row: those that fail, then by the error each layer injects; without isolated ones, that it shows."""
+        """Every row: faults, drift, the others; each by the error a layer injects, or shows where none is isolated."""
         ranked = self.worst("isolated" if any(row.isolated for row in self.rows) else "cumulative")
         ranks = {row.tensor.index: rank for rank, row in enumerate(ranked)}
         unmeasured = -1  # what could not be measured is worse than any number
-        return tuple(sorted(self.rows, key=lambda row: (row.agrees, ranks.get(row.tensor.index, unmeasured))))
+        return tuple(
+            sorted(self.rows, key=lambda row: (row.agrees, not row.drift, ranks.get(row.tensor.index, unmeasured)))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON's own types; non-finite numbers as strings, see `Metrics.to_json`."""

@@ -84,3 +84,13 @@ def test_of_a_file_quantized_in_part_every_layer_is_shown(recording: Recording) 
     lines = shown(tables.comparison, found).splitlines()[1:]
     assert {row.node for row in found.rows} <= {line.split()[1] for line in lines}
     assert lines[0].startswith("!!")
+
+
+def test_drift_is_no_fault(recording: Recording) -> None:
+    found = compare(GRAPH, recording, FakeTwin())
+    assert found.passed
+    drifted = replace(found.rows[-1], passed={"cumulative": False, "isolated": True}, drift=True)
+    lines = shown(tables.comparison, replace(found, rows=(*found.rows[:-1], drifted))).splitlines()
+    assert sum(line.startswith("~~") for line in lines) == 2  # the layer's, and the last
+    assert "no fault" in lines[-1]
+    assert not any(line.startswith("!!") for line in lines)
