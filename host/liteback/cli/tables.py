@@ -209,7 +209,8 @@ def calibration(console: Terminal, result: Calibration, output: Path) -> None:
         why = fit.reason or f"nearest {fit.nearest}: {fit.differing[fit.nearest]:,} of {fit.elements:,} differ; {bins}"
         console.say(Text("unmatched", "bold red"), f"{fit.node} ({fit.kind}): {why}")
     alike = f"; on these samples {', '.join(found.alike)} would be the same" if found.alike else ""
-    console.say(f"kernel set    {found.profile.name}{alike}")
+    if kinds:
+        console.say(f"kernel set    {found.profile.name}{alike}")
     console.say(verdict(result.exact), result.proof)
     console.say(_corrections_line(result))
     console.say(WROTE, f"{output}")

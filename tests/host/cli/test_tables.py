@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tflite_build as build
 from host.compare_data import GRAPH, FakeTwin, record
+from liteback.calibration.calibrate import Calibration
+from liteback.calibration.corrections import Corrections
+from liteback.calibration.kernel_set import KernelSet
 from liteback.cli import tables
 from liteback.cli.terminal import Terminal
 from liteback.comparison.compare import compare
 from liteback.inspection import inspect
+from liteback.numerics.profile import KernelProfile
 from liteback.prove import Proof, Side
 from liteback.recording import Recording
 
@@ -94,3 +99,11 @@ def test_drift_is_no_fault(recording: Recording) -> None:
     assert sum(line.startswith("~~") for line in lines) == 2  # the layer's, and the last
     assert "no fault" in lines[-1]
     assert not any(line.startswith("!!") for line in lines)
+
+
+def test_a_file_without_codes_has_no_kernel_set(tmp_path: Path) -> None:
+    kernels = KernelSet(KernelProfile.named("reference"), (), alike=("another",))
+    found = Calibration(kernels, (0,), (1,), None, (), Corrections(reason="float"))
+    text = shown(tables.calibration, found, tmp_path)
+    assert "kernel set" not in text
+    assert "corrections   none: float" in text
