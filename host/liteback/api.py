@@ -43,8 +43,13 @@ def compare(
 
     Raises:
         NoCertificate: the recording's taps changed what they measured, or it is not complete.
-        UsageError: the model is no reconstruction of the recorded file.
+        UsageError: the model is no reconstruction of the recorded file, or has its numerics already.
     """
+    if (numerics or profile) and not (isinstance(model, (str, Path)) and Path(model).suffix == ".tflite"):
+        raise UsageError(
+            "numerics and profile say how a .tflite file is reconstructed; a model that is one already keeps its own. "
+            f"Received: {model if isinstance(model, (str, Path)) else 'a model'} with {numerics or 'a profile'}."
+        )
     recording = recording if isinstance(recording, Recording) else Recording.open(recording)
     certificate = recording.manifest.certificate
     if certificate is None or not certificate.good:

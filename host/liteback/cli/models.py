@@ -162,7 +162,6 @@ def calibrate(
     load_tensorflow()
     from ..api import calibrate as run
     from ..calibration.write import write
-    from ..errors import UsageError
     from ..files import read_model
     from ..recording import Recording
 
