@@ -202,6 +202,10 @@ def export(
     """Write a model's weights back into the .tflite file it came from."""
     if method != "patch":
         raise UsageError(f"--method is patch. Received: {method!r}.")
+    if output.exists() and like.exists() and output.samefile(like):
+        raise UsageError(
+            f"The new file takes another name than the old one, which may be the last copy. Received: {str(output)!r}."
+        )
     load_tensorflow()
     from ..export.patch import patch
     from ..files import read_model, write_output

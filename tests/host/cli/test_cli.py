@@ -203,6 +203,7 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["capture", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "dense.tflite"),
         (["roundtrip", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "Cannot write"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "x.tflite"], 2, "Keras"),
+        (["export", "dense.tflite", "--like", "dense.tflite", "-o", "./dense.tflite"], 2, "another name"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
