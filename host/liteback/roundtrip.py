@@ -75,13 +75,14 @@ def roundtrip(
         InvalidModel, UnsupportedModel, ModelRefused, RunFailed, BoardUnreachable: see the stages.
     """
     inspection = inspect(data)
-    write_output(folder / "inspect.json", json.dumps(inspection.to_json(), indent=1))
     source = inspection.model
     emission = reconstruction(data, "float")
     recording = capture(board, source, data, inputs, folder / "recording", options, progress=progress)
     certificate = recording.manifest.certificate
     if certificate is None or not certificate.good:
         raise NoCertificate(f"The taps changed what they measure: no number counts. See {recording.path}.")
+    # Not before the capture, which refuses a folder where another file's trip lies.
+    write_output(folder / "inspect.json", json.dumps(inspection.to_json(), indent=1))
     save(emission, folder / "model.keras")
     calibration = None
     if default_numerics(source) != "float" and recording.sample_count > 1:

@@ -18,6 +18,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from cli.running import document, liteback
 
+import small_models
 import tflite_build as build
 
 pytestmark = pytest.mark.slow
@@ -132,6 +133,12 @@ def test_the_round_trip_leaves_everything(dense: Path, tmp_path: Path) -> None:
     assert "dense_000" in report.read_text()
     names = {p.name for p in tmp_path.iterdir()}
     assert {"inspect.json", "recording", "model.keras", "dense-back.tflite", "junit.xml", "report.html"} <= names
+    before = (tmp_path / "inspect.json").read_text()
+    another = tmp_path / "another.tflite"
+    another.write_bytes(small_models.average())
+    refused = liteback("roundtrip", another, "--random", 2, "-o", tmp_path)
+    assert refused.returncode == 2, refused.stderr
+    assert (tmp_path / "inspect.json").read_text() == before
 
 
 def test_the_float_file_loads_where_liteback_is_not_installed(dense: Path, tmp_path: Path) -> None:
@@ -201,7 +208,7 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["reconstruct", "dense.tflite", "-o", "out.keras", "--numerics", "vague"], 2, "fakequant"),
         (["compare", "dense.tflite", "nothing"], 2, "manifest.json"),
         (["capture", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "dense.tflite"),
-        (["roundtrip", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "Cannot write"),
+        (["roundtrip", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "must be writable"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "x.tflite"], 2, "Keras"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "./dense.tflite"], 2, "another name"),
     ],
