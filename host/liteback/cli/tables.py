@@ -137,14 +137,17 @@ def _yes(value: bool) -> str:
 
 def comparison(console: Terminal, result: Comparison) -> None:
     ranked = result.worst_first()
-    rows = table("", "layer", "operator", ">isolated", ">differ", ">cumulative", ">SQNR dB")
-    for row in ranked[:SHOWN]:
+    differ = [_share(row.value("isolated", "lsb_differ")) for row in ranked[:SHOWN]]
+    rows = table("", "layer", "operator", ">isolated", *[">differ"] * any(differ), ">cumulative", ">SQNR dB")
+    rows.columns[0].no_wrap = rows.columns[1].no_wrap = True
+    rows.columns[2].overflow = "ellipsis"  # where it gets narrow: a layer's name, which one copies, says it as well
+    for row, share in zip(ranked, differ, strict=False):
         rows.add_row(
             DRIFT if row.drift else verdict(row.agrees),
             row.node,
             row.op,
             _error(row, "isolated"),
-            _share(row.value("isolated", "lsb_differ")),
+            *[share] * any(differ),
             _error(row, "cumulative"),
             _number(row.value("cumulative", "sqnr_db")),
         )
