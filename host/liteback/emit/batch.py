@@ -3,6 +3,10 @@
 A file made from a Keras model computes shapes at run time: SHAPE -> STRIDED_SLICE -> PACK -> RESHAPE. To fold such a
 chain while the batch is free, SHAPE gives the extent BATCH for it: a number that shape arithmetic carries along and
 RESHAPE knows again. Where any other operator meets it, the batch cannot be freed.
+
+Where a batch that varies is not the first axis all the way (a network that takes its steps apart), that number still
+serves: it stands for the first extent of whatever tensor SHAPE was asked about, and a RESHAPE needs to be told all
+extents but one.
 """
 
 from __future__ import annotations

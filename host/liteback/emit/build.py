@@ -8,7 +8,7 @@ the file's batch of one is only a batch, the model takes any batch.
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,12 +73,11 @@ def emit(
         raise UnsupportedModel(found)
     with refusing("model", graph.name):
         initial = _initial_states(graphs, graph, numerics, profile)
-        if _may_free_batch(graph) and not initial.initial:
+        for free, carried in _attempts(graph, bool(initial.initial)):
             try:
-                return Builder(graphs, graph, numerics, True, profile, states=initial.copy()).run()
+                return Builder(graphs, graph, numerics, free, profile, states=initial.copy(), carried=carried).run()
             except (UnknownBatch, UnsupportedModel):
-                pass  # the first axis is more than a batch: keep the extent that the file has
-            gc.collect()  # cycles hold half a model, which would stay beside the whole one
+                gc.collect()  # cycles hold half a model, which would stay beside the whole one
         return Builder(graphs, graph, numerics, False, profile, states=initial).run()
 
 
@@ -129,10 +128,16 @@ def _init_graphs(graph: Graph) -> list[int]:
     return [int(n.options["init_subgraph_index"]) for n in graph.nodes if n.op == "CALL_ONCE"]
 
 
-def _may_free_batch(graph: Graph) -> bool:
-    return bool(graph.inputs) and all(
-        t.shape and (t.shape[0] == 1 or t.shape_signature[0] == -1) for t in (graph.tensors[i] for i in graph.inputs)
-    )
+def _attempts(graph: Graph, remembers: bool) -> Iterator[tuple[bool, bool]]:
+    """What to try before a graph is built as the file has it: whether to free the batch, whether to carry its extent.
+
+    remembers: whether the graph has variables, whose shapes may hold the batch.
+    """
+    inputs = [graph.tensors[i] for i in graph.inputs]
+    if not remembers and inputs and all(t.shape and (t.shape[0] == 1 or t.shape_signature[0] == -1) for t in inputs):
+        yield True, True
+    if any(t.shape_signature[:1] == (-1,) for t in inputs):
+        yield False, True
 
 
 class NotStatic(NotImplementedError):
@@ -157,6 +162,7 @@ class Builder:
     prefix: str = ""  # before the names of nodes
     running: tuple[int, ...] = ()  # the subgraphs that this one runs in
     folding: Folding = field(default_factory=Folding)
+    carried: bool = False  # SHAPE gives a number for the extent of a first axis that varies: see batch.py
 
     def run(self) -> Emission:
         graph = self.graph
@@ -172,7 +178,7 @@ class Builder:
         model = keras.Model(
             inputs[0] if len(inputs) == 1 else inputs,
             outputs[0] if len(outputs) == 1 else outputs,
-            name="liteback",
+            name=model_name(graph),
         )
         values = {t: _place(v) for t, v in self.env.items() if is_symbolic(v)}
         return Emission(model, graph, self.numerics, values, tuple(self.bindings))
@@ -258,7 +264,7 @@ class Builder:
             result = self._own_layer(node)
         if clamped or (node.op in EMITTERS and "activation" in EMITTERS[node.op].keywords):
             node = replace(node, activation="NONE")  # the emitter has seen to it
-        values = self._build(node, result) if isinstance(result, Layer) else self._activated(node, result)
+        values = self._build(node, result) if isinstance(result, Layer) else self._settled(node, result)
         claimed = iter(self.names.claim(self._name(node), [v for v in values if is_symbolic(v)], self.env.values()))
         values = [next(claimed) if is_symbolic(v) else v for v in values]
         count = len(node.outputs)
@@ -296,8 +302,8 @@ class Builder:
             if node.op not in KERNELS:
                 raise
             return NotImplemented
-        # Where the batch is not free but varies, its extent is a tensor, not a number to calculate with.
-        return NotImplemented if not self.free_batch and holds_batch(result) else result
+        # Where its extent is not carried along, it is a tensor, not a number to calculate with.
+        return NotImplemented if not self.carried and holds_batch(result) else result
 
     def _dtypes(self, node: Node) -> set[str]:
         return {self.graph.tensors[t].dtype for t in (*node.inputs, *node.outputs) if t != ABSENT}
@@ -406,7 +412,8 @@ class Builder:
         if kernel.stateful and not held:
             raise NotImplementedError(f"its options give what it keeps no size, or one too large: {dict(node.options)}")
         outputs = [self.graph.tensors[t] for t in (*node.outputs, *held)]
-        layer = OpLayer.of(node.op, dict(node.options), inputs, outputs, self._name(node))
+        known = [self._extents(t) for t in outputs]
+        layer = OpLayer.of(node.op, dict(node.options), inputs, outputs, self._name(node), known)
         value = layer(tensors[0] if len(tensors) == 1 else tensors)
         for position, weight in enumerate(inputs):
             if isinstance(weight, Weight):
@@ -453,6 +460,27 @@ class Builder:
         values = self._activated(node, value) if fused and not takes_activation else _as_list(value)
         return [recipe.then(v) for v in values] if recipe.then else values
 
+    def _settled(self, node: Node, result: Any) -> Sequence[Any]:
+        """Results of operations, in the shapes that the file knows them to have where Keras does not."""
+        values = _as_list(result)
+        for k, (value, index) in enumerate(zip(values, node.outputs, strict=False)):
+            extents = self._extents(self.graph.tensors[index])
+            if not is_symbolic(value) or len(value.shape) != len(extents):
+                continue
+            shape = [d if e is None else e for d, e in zip(value.shape, extents, strict=True)]
+            if None in value.shape and shape != list(value.shape) and shape.count(None) < 2:
+                values[k] = keras.ops.reshape(value, [-1 if d is None else d for d in shape])
+        return self._activated(node, values)
+
+    def _extents(self, tensor: Tensor) -> list[int | None]:
+        """What the file knows of a result's shape, None for what may vary."""
+        signature = tensor.shape_signature
+        if -1 in signature:
+            known = [None if s == -1 else d for s, d in zip(signature, tensor.shape, strict=True)]
+            return [None, *known[1:]] if self.free_batch else known
+        varies = self.free_batch or any(-1 in g.tensors[i].shape_signature for g in self.graphs for i in g.inputs)
+        return [None] * len(tensor.shape) if varies else list(tensor.shape)
+
     def _activated(self, node: Node, value: Any) -> Sequence[Any]:
         fused = CLAMPS.get(node.activation)
         return [keras.layers.Activation(fused)(v) for v in _as_list(value)] if fused else _as_list(value)
@@ -484,6 +512,11 @@ class Builder:
         dynamic = any(-1 in self.graph.tensors[i].shape_signature for i in self.graph.inputs)
         if not dynamic and (tensor.shape[:1] != (1,) or shape[1:] != tensor.shape[1:]):
             raise UnknownBatch
+
+
+def model_name(graph: Graph) -> str:
+    """The name of a graph's model. It says which graph it is: a signature may have another than the main one."""
+    return f"liteback_{graph.index}" if graph.index else "liteback"
 
 
 def _as_list(value: Any) -> list[Any]:

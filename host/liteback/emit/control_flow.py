@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from .op_layer import dense
+
 
 class _Holder(keras.layers.Layer):
     """A layer whose configuration is that of the models it holds, by attribute."""
@@ -16,6 +18,9 @@ class _Holder(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return super().compute_output_spec(dense(inputs))
 
     def get_config(self) -> dict[str, Any]:
         models = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self.held_models}

@@ -26,6 +26,13 @@ class OutputSpec:
     dtype: str
 
 
+def dense(inputs: Any) -> Any:
+    """KerasTensors as what our layers get; Keras takes a product with a constant for sparse (ops.multiply)."""
+    if isinstance(inputs, (list, tuple)):
+        return [keras.KerasTensor(t.shape, t.dtype) for t in inputs]
+    return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+
 class ConstantsLayer(keras.layers.Layer):
     """An operator some of whose inputs are constants of the file.
 
@@ -61,12 +68,7 @@ class ConstantsLayer(keras.layers.Layer):
         return getattr(self, f"input_{position}", None)
 
     def compute_output_spec(self, inputs: Any) -> Any:
-        # Keras takes a product with a constant for sparse (ops.multiply of an array), which kernels are not.
-        return super().compute_output_spec(
-            [keras.KerasTensor(t.shape, t.dtype) for t in inputs]
-            if isinstance(inputs, (list, tuple))
-            else keras.KerasTensor(inputs.shape, inputs.dtype)
-        )
+        return super().compute_output_spec(dense(inputs))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "arguments": self.arguments}
@@ -77,7 +79,8 @@ class OpLayer(ConstantsLayer):
     """One operator of TensorFlow Lite, computed by the TensorFlow function registered for it.
 
     op: the schema's name. options: the schema's options. arguments: see `ConstantsLayer`. outputs: shape and dtype of
-    each result in the file.
+    each result in the file. extents: of each result, what holds in every run, None for what may vary; nothing where
+    the file does not tell.
     """
 
     def __init__(
@@ -86,19 +89,30 @@ class OpLayer(ConstantsLayer):
         options: dict[str, Any],
         arguments: Sequence[Any],
         outputs: Sequence[Sequence[Any]],
+        extents: Sequence[Sequence[int | None]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(arguments, **kwargs)
         self.op, self.options, self.outputs = op, dict(options), [list(o) for o in outputs]
+        self.extents = [list(e) for e in extents]
 
     @classmethod
-    def of(cls, op: str, options: dict[str, Any], inputs: Sequence[Any], outputs: Sequence[Any], name: str) -> OpLayer:
+    def of(
+        cls,
+        op: str,
+        options: dict[str, Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        name: str,
+        extents: Sequence[Sequence[int | None]] = (),
+    ) -> OpLayer:
         """The layer of a node. inputs: KerasTensors, Weights, numpy arrays or None; outputs: tensors of the IR."""
         layer = cls(
             op,
             {k: _storable(v) for k, v in options.items() if k in KERNELS[op].keywords},
             [describe(value) for value in inputs],
             [(list(t.shape), t.dtype) for t in outputs],
+            extents,
             name=name,
         )
         layer.assign(inputs)
@@ -113,9 +127,13 @@ class OpLayer(ConstantsLayer):
         if "out" in kernel.keywords:
             options["out"] = specs[0] if len(specs) == 1 else specs
         results = kernel.fn(*values, **options)
-        for result, spec in zip(results if isinstance(results, (list, tuple)) else [results], specs, strict=True):
+        listed = results if isinstance(results, (list, tuple)) else [results]
+        for result, spec in zip(listed, specs, strict=True):
             if result.shape.rank is None:  # Keras must know it; TensorFlow cannot tell, but the file can
                 result.set_shape([None] * len(spec.shape))
+        for result, extents in zip(listed, self.extents, strict=False):
+            if result.shape.rank == len(extents):
+                result.set_shape(extents)
         return results
 
     def _value(self, position: int, argument: Any, tensors: Any) -> Any:
@@ -128,7 +146,11 @@ class OpLayer(ConstantsLayer):
         return array_of(argument)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "op": self.op, "options": self.options, "outputs": self.outputs}
+        return {**super().get_config(), "op": self.op, "options": self.options, **self._shapes()}
+
+    def _shapes(self) -> dict[str, Any]:
+        known = any(d is not None for extents in self.extents for d in extents)
+        return {"outputs": self.outputs, **({"extents": self.extents} if known else {})}
 
 
 def describe(value: Any) -> Any:

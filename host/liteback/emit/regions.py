@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from ..ir import Node
-from .batch import UnknownBatch
+from .batch import UnknownBatch, holds_batch
 from .control_flow import If, While
 from .names import is_symbolic
 from .state import Handle, States, reachable, variables_of
@@ -60,7 +60,7 @@ class Regions:
         """Run one of two subgraphs; which one is known now, or when the model runs."""
         if not is_symbolic(condition):
             return self.inline(then_index if bool(condition) else else_index, values)
-        self._fix_batch()
+        self._fix_batch(values)
         keys = self._variables(values, then_index, else_index)
         given = [v for v in values if is_symbolic(v)]
         start = [condition, *given, *self._current(keys)]
@@ -74,7 +74,7 @@ class Regions:
 
     def loop(self, values: Sequence[Any], cond_index: int, body_index: int) -> list[Any]:
         """Repeat a subgraph. What is known and comes back unchanged is a constant of the loop."""
-        self._fix_batch()
+        self._fix_batch(values)
         body = self.builder.graphs[body_index]
         keys = self._variables(values, cond_index, body_index)
         fixed = [
@@ -160,6 +160,6 @@ class Regions:
             self.builder.states.write(key, value)
         return results[:count]
 
-    def _fix_batch(self) -> None:
-        if self.builder.free_batch:
+    def _fix_batch(self, values: Sequence[Any]) -> None:
+        if self.builder.free_batch or any(map(holds_batch, values)):
             raise UnknownBatch  # a loop's or a branch's arithmetic may count on the batch that the file has

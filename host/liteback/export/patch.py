@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import packing
-from ..emit.build import emit
+from ..emit.build import emit, model_name
 from ..emit.emission import Binding, layer_at, numerics_of
 from ..errors import UsageError
 from ..flatbuffer.parse import FlatModel, parse
@@ -66,7 +66,7 @@ def patch(model: Any, original: bytes) -> Patched:
     flat = parse(original)
     lifted = lift(flat)
     lifted = replace(lifted, graphs=tuple(map(signed_weights, lifted.graphs)))  # as they are read, so they are written
-    bindings = emit(lifted, numerics_of(model)).bindings
+    bindings = emit(lifted, numerics_of(model), _signature(model, lifted)).bindings
     layers = {b.layer: layer for b in bindings if (layer := _layer(model, b.layer)) is not None}
     _check(bindings, layers)
     data, changes, written = bytearray(original), list[Change](), dict[int, bytes]()
@@ -76,6 +76,12 @@ def patch(model: Any, original: bytes) -> Patched:
         if change is not None:
             changes.append(change)
     return Patched(bytes(data), tuple(changes))
+
+
+def _signature(model: Any, lifted: Model) -> str | None:
+    """The signature that `model` was built of, where that is another graph than the main one."""
+    others = (s for s in lifted.signatures if s.graph != lifted.main.index)
+    return next((s.key for s in others if model.name == model_name(lifted.graphs[s.graph])), None)
 
 
 def _layer(model: Any, path: str) -> Any:

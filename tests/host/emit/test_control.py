@@ -145,6 +145,54 @@ def growing_loop() -> bytes:
     return build_model(main, counting(3, grown), body)
 
 
+def rotating_loop() -> bytes:
+    """Three times x = [x[i:], x[:i]], then x W: the file knows that x keeps its four elements, arithmetic does not."""
+    parts = [Tensor([1, 1], shape_signature=[1, -1]) for _ in range(2)]
+    vectors = [Tensor([2], "int32", np.int32(v)) for v in ([0, 0], [1, -1])]
+    pair = schema.PackOptionsT(valuesCount=2, axis=0)
+    body = Subgraph(
+        [SCALAR, F4, ONE, SCALAR, F4, *parts, *vectors, Tensor([], "int32", np.int32(0)), *[Tensor([2], "int32")] * 2],
+        [
+            Op("ADD", [0, 2], [3], schema.AddOptionsT()),
+            Op("PACK", [9, 0], [10], pair),
+            Op("SLICE", [1, 10, 8], [5], schema.SliceOptionsT()),
+            Op("PACK", [2, 0], [11], pair),
+            Op("SLICE", [1, 7, 11], [6], schema.SliceOptionsT()),
+            Op("CONCATENATION", [5, 6], [4], schema.ConcatenationOptionsT(axis=1)),
+        ],
+        [0, 1],
+        [3, 4],
+    )
+    main = Subgraph(
+        [F4, Tensor([], "int32", np.int32(0)), SCALAR, F4, Tensor([2, 4], data=rand(2, 4)), Tensor([1, 2])],
+        [
+            Op("WHILE", [1, 0], [2, 3], while_options(1, 2)),
+            Op("FULLY_CONNECTED", [3, 4], [5], schema.FullyConnectedOptionsT(keepNumDims=True)),
+        ],
+        [0],
+        [5],
+    )
+    return build_model(main, counting(3, F4), body)
+
+
+def scaled_loop() -> bytes:
+    """Three times x = x + x from x / 2 on: Keras takes a product with a constant for sparse."""
+    body = Subgraph(
+        [SCALAR, F4, ONE, SCALAR, F4],
+        [Op("ADD", [0, 2], [3], schema.AddOptionsT()), Op("ADD", [1, 1], [4], schema.AddOptionsT())],
+        [0, 1],
+        [3, 4],
+    )
+    half = Tensor([], data=np.float32(0.5))
+    main = Subgraph(
+        [F4, Tensor([], "int32", np.int32(0)), SCALAR, F4, half, F4],
+        [Op("MUL", [0, 4], [5], schema.MulOptionsT()), Op("WHILE", [1, 5], [2, 3], while_options(1, 2))],
+        [0],
+        [3],
+    )
+    return build_model(main, counting(3, F4), body)
+
+
 def handle(index: int, name: str = "total") -> Op:
     return Op("VAR_HANDLE", [], [index], schema.VarHandleOptionsT(container="", sharedName=name))
 
@@ -213,7 +261,16 @@ def twice(op: str, options: Any) -> bytes:
 X = [(rand(1, 4, seed=k),) for k in range(3)]
 
 
-@pytest.mark.parametrize("data", [loop(), nested_loops(), growing_loop()], ids=["loop", "nested", "growing"])
+LOOPS = {
+    "loop": loop(),
+    "nested": nested_loops(),
+    "growing": growing_loop(),
+    "rotating": rotating_loop(),
+    "scaled": scaled_loop(),
+}
+
+
+@pytest.mark.parametrize("data", LOOPS.values(), ids=LOOPS)
 def test_a_loop_computes_what_the_interpreter_computes(data: bytes, board: Board) -> None:
     agree(reconstruct(data), board, data, X)
 
@@ -360,6 +417,25 @@ def test_a_signature_says_graph_order_and_names() -> None:
     np.testing.assert_allclose(quotient, a / b, rtol=1e-6)
     with pytest.raises(UsageError, match=r"no signature 'times'. It has: 'minus', 'over'"):
         reconstruct(data, signature="times")
+
+
+def test_a_signatures_weights_go_back_into_its_own_graph() -> None:
+    options = schema.FullyConnectedOptionsT()
+    graphs = [
+        Subgraph(
+            [F4, Tensor([4, 4], data=rand(4, 4, seed=k)), F4], [Op("FULLY_CONNECTED", [0, 1], [2], options)], [0], [2]
+        )
+        for k in (1, 2)
+    ]
+    signatures = [Signature(key, {"x": 0}, {"y": 2}, subgraph=k) for k, key in enumerate(("encode", "decode"))]
+    data = build_model(*graphs, signatures=signatures)
+    decode = reconstruct(data, signature="decode")
+    assert patch(decode, data).data == data
+    decode.set_weights([w * 2 for w in decode.get_weights()])
+    patched = patch(decode, data).data
+    for key, factor in (("encode", 1), ("decode", 2)):
+        before, after = (run(reconstruct(d, signature=key), X[0][0])[0] for d in (data, patched))
+        np.testing.assert_allclose(after, before * factor, rtol=1e-6)
 
 
 def test_a_tensor_has_every_name_that_a_signature_gives_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,21 @@ def vector(*values: int) -> Tensor:
     return Tensor([len(values)], "int32", np.int32(values))
 
 
-def model(shape: list[int], result: list[int], constants: list[Tensor], *ops: Op, dtype: str = "float32") -> bytes:
-    """Tensors: 0 is x, whose batch varies, 1 the result, then the constants, then int32 vectors of unknown extent."""
+def model(
+    shape: list[int],
+    result: list[int],
+    constants: list[Tensor],
+    *ops: Op,
+    dtype: str = "float32",
+    between: Sequence[Tensor] = (),
+) -> bytes:
+    """Tensors: 0 is x, whose batch varies, 1 the result, then the constants, those `between`, then int32 vectors."""
     x, y = (
         Tensor([max(d, 1) for d in s], t, name=n, shape_signature=s)
         for s, t, n in ((shape, "float32", "x"), (result, dtype, "y"))
     )
-    between = [Tensor([1], "int32", shape_signature=[-1]) for _ in ops[1:]]
-    return build_model(Subgraph([x, y, *constants, *between], ops, [0], [1]))
+    vectors = [Tensor([1], "int32", shape_signature=[-1]) for _ in ops[1 + len(between) :]]
+    return build_model(Subgraph([x, y, *constants, *between, *vectors], ops, [0], [1]))
 
 
 # The product of all four extents is beyond int32 for the number that stands for the batch.
@@ -104,3 +111,23 @@ def test_an_axis_that_varies_is_no_batch_where_the_file_says_so() -> None:
     made = reconstruction(build_model(Subgraph(tensors, ops, [0, 1], [6])))
     x = rand(4, 3)
     np.testing.assert_array_equal(np.asarray(made.model([x, np.int32([2, 3])])), x[:2].reshape(1, 6))
+
+
+def test_a_batch_that_goes_behind_another_axis_keeps_the_model_stock() -> None:
+    """Steps before samples, and back: what SHAPE gives is still told by all other extents."""
+    data = model(
+        [-1, 2, 3],
+        [-1, 6],
+        [vector(1, 0, 2), vector(0), vector(1), vector(6)],
+        Op("TRANSPOSE", [0, 2], [6]),
+        Op("TRANSPOSE", [6, 2], [7]),
+        Op("SHAPE", [7], [8]),
+        Op("SLICE", [8, 3, 4], [9]),
+        Op("CONCATENATION", [9, 5], [10]),
+        Op("RESHAPE", [7, 10], [1]),
+        between=[Tensor([2, 1, 3], shape_signature=[2, -1, 3]), Tensor([1, 2, 3], shape_signature=[-1, 2, 3])],
+    )
+    emission = reconstruction(data)
+    assert not emission.own_layers
+    x = rand(3, 2, 3)
+    np.testing.assert_array_equal(emission.model(x), x.reshape(3, 6))
