@@ -1,6 +1,10 @@
 """Parts of a tensor, and putting parts back."""
 
+import math
+
+import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from ..registry import computes, emits
 from .common import ranked
@@ -74,9 +78,30 @@ def strided_slice_at_run_time(
     return ranked(tf.strided_slice(x, begin, end, strides, *masks), rank)
 
 
-@computes("DYNAMIC_UPDATE_SLICE")
+@emits("DYNAMIC_UPDATE_SLICE")
 def dynamic_update_slice(x, update, start):
-    """x with `update` written over it from `start`, which is moved so that the update lies inside x."""
+    """x with `update` written over it from `start`, which is moved so that the update lies inside x.
+
+    Trailing axes that it covers are written as a whole. Keras' slice_update has no gradient.
+    """
+    shape, part = tuple(x.shape), tuple(update.shape)
+    if None in shape + part or shape == part:
+        return NotImplemented
+    count = 1 + max(axis for axis, extents in enumerate(zip(shape, part, strict=True)) if extents[0] != extents[1])
+    if math.prod(part[:count]) > PLACES:
+        return NotImplemented
+    places = np.indices(part[:count]).reshape(count, -1).T
+    first = ops.minimum(ops.cast(start, "int64"), np.subtract(shape, part))  # ops.clip cannot be saved with arrays
+    first = ops.maximum(first, 0)[(slice(count),)]
+    return ops.scatter_update(x, ops.add(first, places), ops.reshape(update, (-1, *shape[count:])))
+
+
+PLACES = 1024  # of elements or slices; more do not belong into a model's configuration
+
+
+@computes("DYNAMIC_UPDATE_SLICE")
+def dynamic_update_slice_of_any_size(x, update, start):
+    """The same for what varies, or is large."""
     if x.shape.rank == 0:
         return tf.identity(update)
     extents = tf.shape(update)

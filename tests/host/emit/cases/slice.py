@@ -39,6 +39,7 @@ CASES = [
     Case("DYNAMIC_UPDATE_SLICE", [X, rand(2, 2, 2, seed=3), const([1, 2, -3], "int32")], name="moved-inside"),
     Case("DYNAMIC_UPDATE_SLICE", [rand(), ONE, np.zeros(0, np.int32)], name="scalar", expected=[ONE]),
     Case("DYNAMIC_UPDATE_SLICE", [ints(4), ints(2, seed=1), vector(1)], outputs=I32, name="int32"),
+    Case("DYNAMIC_UPDATE_SLICE", [rand(2, 5, 3), rand(2, 1, 3, seed=3), vector(0, 7, 2)], name="whole-rows"),
 ]
 for _d in ("int64", "int16", "uint8", "bool"):
     CASES.append(strided(_d, [1, 0], [4, 3], [2, 1], ints(5, 3, dtype=_d), outputs=[Out(_d)]))
