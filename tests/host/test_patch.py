@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from liteback.emit.emission import Numerics
 from liteback.errors import UsageError
 from liteback.export.patch import patch
-from liteback.reconstruction import reconstruct
+from liteback.reconstruction import reconstruct, reconstruction
 from tflite_build import Op, Subgraph, Tensor, build_model
 
 
@@ -102,3 +102,52 @@ def test_what_a_sparse_constant_has_no_room_for_is_refused() -> None:
     model.set_weights([np.ones(v.shape, np.float32) for v in model.weights])
     with pytest.raises(UsageError, match="stores its weights sparse, 8 of 16, and the model has 8 others"):
         patch(model, data)
+
+
+def table_that_embeds_and_scores() -> bytes:
+    """ids (1, 3) -> the rows of a table -> their product with every row."""
+    tensors = [
+        Tensor([1, 3], "int32", name="ids"),
+        Tensor([9, 4], data=rand(9, 4)),
+        Tensor([1, 3, 4]),
+        Tensor([1, 3, 9]),
+    ]
+    options = schema.FullyConnectedOptionsT(keepNumDims=True)
+    ops = [
+        Op("GATHER", [1, 0], [2], schema.GatherOptionsT(axis=0)),
+        Op("FULLY_CONNECTED", [2, 1], [3], options),
+    ]
+    return build_model(Subgraph(tensors, ops, [0], [3]))
+
+
+def unrolled_steps() -> bytes:
+    """h = x W + b, then h = h W + b, where the first bias is fused and the second is not, as converters write it."""
+    tensors = [Tensor([1, 4]) for _ in range(4)]
+    tensors += [Tensor([4, 4], data=rand(4, 4, seed=1)), Tensor([4], data=rand(4, seed=2))]
+    options = schema.FullyConnectedOptionsT()
+    ops = [
+        Op("FULLY_CONNECTED", [0, 4, 5], [1], options),
+        Op("FULLY_CONNECTED", [1, 4], [2], options),
+        Op("ADD", [2, 5], [3], schema.AddOptionsT()),
+    ]
+    return build_model(Subgraph(tensors, ops, [0], [3]))
+
+
+TIED = {
+    "table": (table_that_embeds_and_scores(), np.int32([[1, 4, 7]]), 1),
+    "steps": (unrolled_steps(), rand(1, 4, seed=3), 2),
+}
+
+
+@pytest.mark.parametrize(("data", "x", "count"), TIED.values(), ids=TIED)
+def test_a_constant_in_several_places_is_one_variable(data: bytes, x: NDArray[Any], count: int) -> None:
+    emission = reconstruction(data)
+    model = emission.model
+    assert not emission.own_layers
+    assert len(model.trainable_variables) == count
+    assert patch(model, data).data == data
+    model.compile("sgd", loss="mse")
+    model.fit(x, np.zeros(model(x).shape), epochs=3, verbose=0)
+    patched = patch(model, data)
+    assert len(patched.changes) == count
+    np.testing.assert_allclose(reconstruct(patched.data)(x), model(x), atol=1e-6)

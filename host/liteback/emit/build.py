@@ -8,12 +8,14 @@ the file's batch of one is only a batch, the model takes any batch.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import ABSENT, CODE_RANGE, Graph, Model, Node, Signature, Tensor
@@ -37,6 +39,7 @@ from .registry import EMITTERS, KERNELS, Context, Emitter, Layer, supported_ops
 from .sharing import SharedLayers
 from .sparsity import keep_zeros
 from .state import Handle, Memory, States, reachable, tensor_handle, undefined, variables_of
+from .ties import Constant, Ties
 from .verdict import CLAMPS, problems
 from .weight import Weight
 
@@ -75,10 +78,34 @@ def emit(
         initial = _initial_states(graphs, graph, numerics, profile)
         for free, carried in _attempts(graph, bool(initial.initial)):
             try:
-                return Builder(graphs, graph, numerics, free, profile, states=initial.copy(), carried=carried).run()
+                return _tied(Builder(graphs, graph, numerics, free, profile, states=initial, carried=carried))
             except (UnknownBatch, UnsupportedModel):
                 gc.collect()  # cycles hold half a model, which would stay beside the whole one
-        return Builder(graphs, graph, numerics, False, profile, states=initial).run()
+        return _tied(Builder(graphs, graph, numerics, False, profile, states=initial))
+
+
+def _tied(builder: Builder) -> Emission:
+    """Build, and build again for as long as constants are found that the model has more than once.
+
+    Where they cannot be one variable, or only in layers that are not stock Keras', they stay several.
+    """
+    best, ties = None, Ties()
+    while True:
+        attempt = builder.anew(ties)
+        try:
+            emission = attempt.run()
+        except (UnknownBatch, UnsupportedModel):
+            if best is None:
+                raise
+            return best
+        if best is not None and len(emission.own_layers) > len(best.own_layers):
+            return best
+        best, known = emission, ties
+        ties = ties.more(emission, attempt.plain)
+        if ties == known or builder.numerics == "exact":
+            return best
+        del attempt, emission
+        gc.collect()
 
 
 def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature], key: str) -> Graph:
@@ -163,6 +190,23 @@ class Builder:
     running: tuple[int, ...] = ()  # the subgraphs that this one runs in
     folding: Folding = field(default_factory=Folding)
     carried: bool = False  # SHAPE gives a number for the extent of a first axis that varies: see batch.py
+    ties: Ties = field(default_factory=Ties)
+    variables: dict[Constant, Any] = field(default_factory=dict)  # what layers of their own give of constants
+    plain: set[Constant] = field(default_factory=set)  # the constants that were used as numbers
+
+    def anew(self, ties: Ties) -> Builder:
+        """A builder of the same graph that has built nothing yet."""
+        states = self.states.copy()
+        return Builder(
+            self.graphs,
+            self.graph,
+            self.numerics,
+            self.free_batch,
+            self.profile,
+            states=states,
+            carried=self.carried,
+            ties=ties,
+        )
 
     def run(self) -> Emission:
         graph = self.graph
@@ -201,6 +245,7 @@ class Builder:
     def apart(self, index: int, states: States, inputs: Sequence[Any]) -> Builder:
         """The builder of a graph that becomes a model of its own."""
         part = Builder(self.graphs, self._enter(index), self.numerics, False, self.profile, states=states)
+        part = replace(part, ties=self.ties, plain=self.plain)
         for x in inputs:
             part.names.keep(x)
         return replace(part, anchor=inputs[0], running=(*self.running, index))
@@ -354,9 +399,13 @@ class Builder:
     def _inputs(self, node: Node, emitter: Emitter) -> list[Any]:
         """A node's inputs as its emitter wants them."""
         inputs = []
+        tied = any((self.graph.index, t) in self.ties.variables for t in node.inputs)
         for i, t in enumerate(node.inputs):
             name = emitter.arguments[i] if i < len(emitter.arguments) else "*"
-            value = self._known(t, weight=name in emitter.weights)
+            weight = name in emitter.weights
+            value = self._known(t, weight)
+            if tied and isinstance(value, Weight):
+                value = self._variable(t)  # there is no layer to have it
             if name in emitter.static and is_symbolic(value):
                 raise NotStatic(f"its input {name!r} ({self.graph.label(t)}) must be a constant")
             if t != ABSENT and node.outputs and self.numerics != "exact":
@@ -387,11 +436,37 @@ class Builder:
             return self.states.current.get(tensor_handle(self.graph, index))
         if tensor.data is None:
             return None
+        if (self.graph.index, index) in self.ties.variables:
+            return self._variable(index)
         coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
         if weight and (coded is not None or tensor.dtype.startswith("float")):
-            coded = coded or folded_quantization(self.graph, tensor)
-            return Weight(index, tensor.data, coded, tensor.dtype if coded is None else "float32")
+            return self._weight(tensor, tensor.data)
+        self.plain.add((self.graph.index, index))
         return held(self.graph, tensor) if coded is None else dequantize(tensor.data, coded)
+
+    def _weight(self, tensor: Tensor, data: NDArray[Any]) -> Weight:
+        coded = tensor.quantization if tensor.is_quantized else None
+        coded = coded or folded_quantization(self.graph, tensor)
+        return Weight(tensor.index, data, coded, tensor.dtype if coded is None else "float32")
+
+    def _variable(self, index: int) -> Any:
+        """A constant as a tensor of the model, which a layer of its own gives: see ties.py."""
+        key = (self.graph.index, index)
+        if key not in self.variables:
+            place = None if self.anchor is None else beside(self.anchor, np.zeros(1, np.int32))
+            if place is None:
+                raise NotImplementedError("its weights are those of another layer, and no input of numbers leads there")
+            tensor = self.graph.tensors[index]
+            weight = self._weight(tensor, np.asarray(tensor.data))
+            row = weight.reshape(1, math.prod(weight.shape))
+            layer = keras.layers.Embedding(*row.shape, name=self.names.free(f"{self.prefix}constant_{index:03d}"))
+            value = built(layer, Layer(keras.layers.Embedding, place, [row]))
+            layer.set_weights([np.asarray(row)])
+            self.bindings.append(Binding(layer.name, 0, row, self.graph.index))
+            self.names.keep(value)
+            value = keras.ops.reshape(value, weight.shape)
+            self.variables[key] = self.names.claim(f"{layer.name}_value", [value], [])[0]
+        return self.variables[key]
 
     def _own_layer(self, node: Node) -> Any:
         """The operator in an OpLayer; computed at once where all its inputs are known."""
@@ -424,11 +499,12 @@ class Builder:
 
     def _build(self, node: Node, recipe: Layer, suffix: str = "") -> Sequence[Any]:
         """The stock layer of a recipe; the same one again where another node has the same constants and settings."""
+        recipe, bias = self._without_bias(recipe)
         weights = [w for w in recipe.weights if w is not None]
         name = self._name(node) + suffix
         fused = CLAMPS.get(node.activation)
         config = dict(recipe.config)
-        takes_activation = "activation" in recipe.cls.__init__.__code__.co_varnames
+        takes_activation = bias is None and "activation" in recipe.cls.__init__.__code__.co_varnames
         if fused and takes_activation:
             config["activation"] = fused
         kind = (self.graph.index, recipe.cls, repr(sorted(config.items())))
@@ -457,8 +533,22 @@ class Builder:
                 value = layer(recipe.inputs, **recipe.given)
         if any(map(is_symbolic, _as_list(value))):
             self.names.keep(value)
+        if bias is not None:
+            value = keras.ops.add(value, bias)
         values = self._activated(node, value) if fused and not takes_activation else _as_list(value)
         return [recipe.then(v) for v in values] if recipe.then else values
+
+    def _without_bias(self, recipe: Layer) -> tuple[Layer, Any]:
+        """A layer whose bias is another's too, or whose kernel has one only here, without it; and that bias."""
+        kernel, bias = (*recipe.weights, None, None)[:2]
+        if bias is None or not recipe.config.get("use_bias"):
+            return recipe, None
+        if isinstance(bias, Weight):
+            shared = isinstance(kernel, Weight) and (self.graph.index, kernel.tensor) in self.ties.kernels
+            if not shared or bias.steps:
+                return recipe, None
+            bias = self._variable(bias.tensor)
+        return replace(recipe, weights=recipe.weights[:1], config={**recipe.config, "use_bias": False}), bias
 
     def _settled(self, node: Node, result: Any) -> Sequence[Any]:
         """Results of operations, in the shapes that the file knows them to have where Keras does not."""

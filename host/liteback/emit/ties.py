@@ -1,0 +1,41 @@
+"""A constant of the file is one variable, also where several layers have it, or a layer and an operation.
+
+A table that embeds tokens and scores them, the kernel of a recurrent layer that was unrolled into one operator a step,
+a bias that is fused into the first of these steps and added in the others: which constants are so used is seen when
+the model is built. It is then built again: layers that differ in their bias alone become one without it, and what
+still is in several places becomes the table of a layer of its own, from which they all take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from .emission import Binding, Emission, layer_at
+
+Constant = tuple[int, int]  # subgraph, tensor
+
+
+@dataclass(frozen=True)
+class Ties:
+    """kernels: of layers whose bias is added after them. variables: constants that have a layer of their own."""
+
+    kernels: frozenset[Constant] = frozenset()
+    variables: frozenset[Constant] = frozenset()
+
+    def more(self, emission: Emission, plain: Set[Constant]) -> Ties:
+        """These, and the constants that an emission still has more than once. plain: those it has as numbers."""
+        uses: dict[Constant, dict[str, Binding]] = {}
+        for binding in emission.bindings:
+            if binding.weight.dtype == "float32":
+                uses.setdefault((binding.graph, binding.weight.tensor), {})[binding.layer] = binding
+        several = {constant: list(u.values()) for constant, u in uses.items() if len(u) + (constant in plain) > 1}
+        kernels = {c for c, u in several.items() if c not in plain | self.kernels and _differ_in_bias(emission, u)}
+        return Ties(self.kernels | kernels, self.variables | (several.keys() - kernels))
+
+
+def _differ_in_bias(emission: Emission, uses: list[Binding]) -> bool:
+    """Whether layers of one kind have a constant as kernel, some of them with a bias."""
+    layers = [layer_at(emission.model, binding.layer) for binding in uses]
+    kinds = {(type(layer), b.position, b.weight.steps) for layer, b in zip(layers, uses, strict=True)}
+    return len(kinds) == 1 and uses[0].position == 0 and any(getattr(layer, "use_bias", False) for layer in layers)
