@@ -133,7 +133,18 @@ def unrolled_steps() -> bytes:
     return build_model(Subgraph(tensors, ops, [0], [3]))
 
 
+def filter_of_two_strides() -> bytes:
+    """x (1, 4, 4, 1) -> CONV_2D, and its result -> CONV_2D with the same filter, which strides."""
+    tensors = [Tensor([1, 4, 4, 1]), Tensor([1, 2, 2, 1], data=rand(1, 2, 2, 1)), Tensor([1, 4, 4, 1])]
+    tensors.append(Tensor([1, 2, 2, 1]))
+    unit = {"dilationHFactor": 1, "dilationWFactor": 1}
+    options = [schema.Conv2DOptionsT(strideH=s, strideW=s, **unit) for s in (1, 2)]
+    ops = [Op("CONV_2D", [0, 1], [2], options[0]), Op("CONV_2D", [2, 1], [3], options[1])]
+    return build_model(Subgraph(tensors, ops, [0], [3]))
+
+
 TIED = {
+    "filter": (filter_of_two_strides(), rand(1, 4, 4, 1, seed=4), 1),
     "table": (table_that_embeds_and_scores(), np.int32([[1, 4, 7]]), 1),
     "steps": (unrolled_steps(), rand(1, 4, seed=3), 2),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from ..weight import Weight
 from ..window import crop, explicit, same_padding
@@ -17,13 +18,22 @@ from ..window import crop, explicit, same_padding
 @emits("CONV_2D", weights=["w", "b"])
 def conv_2d(x, w, b=None, *, padding, stride_h, stride_w, dilation_h_factor, dilation_w_factor):
     """x (N,H,W,C), w (O,kh,kw,C/groups), b (O,) -> (N,H',W',O)."""
+    strides, dilation = (stride_h, stride_w), (dilation_h_factor, dilation_w_factor)
     if not isinstance(w, Weight):
-        return NotImplemented
+        return _with_computed_filter(x, w, b, strides, dilation, padding)
     filters, *size, depth = w.shape
     config = {"filters": filters, "groups": x.shape[-1] // depth, "use_bias": b is not None}
-    weights = [w.transpose(1, 2, 3, 0), b]
-    dilation = (dilation_h_factor, dilation_w_factor)
-    return _convolution(layers.Conv2D, x, weights, config, size, (stride_h, stride_w), dilation, padding)
+    return _convolution(layers.Conv2D, x, [w.transpose(1, 2, 3, 0), b], config, size, strides, dilation, padding)
+
+
+def _with_computed_filter(x, w, b, strides, dilation, padding):
+    """CONV_2D by keras.ops, which has no stride together with dilation; a bias that trains is left to our layer."""
+    if not is_symbolic(w) or isinstance(b, Weight) or x.shape[-1] != w.shape[-1]:
+        return NotImplemented
+    if None in x.shape[1:] or (max(strides) > 1 and max(dilation) > 1):
+        return NotImplemented
+    y = ops.conv(x, ops.transpose(w, (1, 2, 3, 0)), strides, padding.lower(), "channels_last", dilation)
+    return y if b is None else ops.add(y, b)
 
 
 @emits("DEPTHWISE_CONV_2D", weights=["w", "b"])
