@@ -42,7 +42,7 @@ def one_layer_twice() -> bytes:
     return build_model(Subgraph([*activations, kernel, *biases[:2]], ops, [0], [2]))
 
 
-def sparse_layer() -> bytes:
+def sparse_layer(twice: bool = False) -> bytes:
     """A float16 kernel of which the file stores two elements of each row; it becomes dense as the model is loaded."""
     stored = rand(4, 2, seed=6).astype(np.float16)
     row = schema.DimensionMetadataT(
@@ -58,7 +58,10 @@ def sparse_layer() -> bytes:
     tensors = [Tensor([1, 4], name="x"), Tensor([1, 4]), kernel, Tensor([4, 4], "float16"), Tensor([4, 4])]
     options = schema.FullyConnectedOptionsT()
     ops = [Op("DENSIFY", [2], [3]), Op("DEQUANTIZE", [3], [4]), Op("FULLY_CONNECTED", [0, 4, -1], [1], options)]
-    return build_model(Subgraph(tensors, ops, [0], [1]))
+    if twice:  # and its result by the kernel as it lies in the file
+        tensors.append(Tensor([1, 4]))
+        ops.append(Op("BATCH_MATMUL", [1, 4], [5], schema.BatchMatMulOptionsT()))
+    return build_model(Subgraph(tensors, ops, [0], [5 if twice else 1]))
 
 
 ZEROS = np.zeros(4, np.float32)
@@ -66,6 +69,7 @@ FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is
     "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float", 0),
     "one layer, two biases": (one_layer_twice(), "fakequant", 0.01),
     "sparse float16": (sparse_layer(), "float", 2**-11),
+    "sparse float16 in two places": (sparse_layer(twice=True), "float", 2**-11),
     "hybrid int8": (two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS), "fakequant", 0.01),
     "hybrid uint8": (two_layers(*kernels("uint8", scale=0.02, zero_point=7), bias=ZEROS), "fakequant", 0.01),
 }

@@ -462,6 +462,7 @@ class Builder:
             layer = keras.layers.Embedding(*row.shape, name=self.names.free(f"{self.prefix}constant_{index:03d}"))
             value = built(layer, Layer(keras.layers.Embedding, place, [row]))
             layer.set_weights([np.asarray(row)])
+            keep_zeros(layer, [row], self.graph.tensors)
             self.bindings.append(Binding(layer.name, 0, row, self.graph.index))
             self.names.keep(value)
             value = keras.ops.reshape(value, weight.shape)
