@@ -19,7 +19,7 @@ from .names import is_symbolic
 from .state import Handle, States, reachable, variables_of
 
 if TYPE_CHECKING:
-    from .build import Builder
+    from .builder import Builder
     from .emission import Binding
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import packing
-from ..emit.build import emit, model_name
+from ..emit.build import emit
+from ..emit.builder import model_name
 from ..emit.emission import Binding, layer_at, numerics_of
 from ..errors import UsageError
 from ..flatbuffer.parse import FlatModel, parse

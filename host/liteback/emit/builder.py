@@ -1,0 +1,494 @@
+"""The driver of a graph's emission. What concerns every operator is done here, once.
+
+Constants become weights or plain arrays, what depends on constants alone is computed at once, each layer gets its
+node's name, the fused activation acts, and in `fakequant` every quantized tensor is put on its device's grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Problem, UnsupportedModel
+from ..ir import ABSENT, CODE_RANGE, Graph, Node, Tensor
+from ..numerics.affine import dequantize, quantize
+from ..numerics.profile import KernelProfile
+from ..passes.fold_dequantize import folded_quantization, held
+from . import ops  # noqa: F401  (fills the registry)
+from .batch import UnknownBatch, check_arithmetic, holds_batch
+from .emission import Binding, Emission, Numerics, Value
+from .exact_layer import exact_result, operator_of
+from .fake_quant import FakeQuant
+from .hybrid import dynamic_quant
+from .limits import Folding, built, refusing
+from .moved import moved
+from .names import NameBook, is_symbolic
+from .op_layer import OpLayer, OutputSpec, beside
+from .regions import Regions
+from .registry import EMITTERS, KERNELS, Context, Emitter, Layer
+from .sharing import SharedLayers
+from .sparsity import keep_zeros
+from .state import Handle, Memory, States, tensor_handle
+from .ties import Constant, Ties
+from .verdict import CLAMPS
+from .weight import Weight
+
+NOT_IN_KERAS = frozenset({"string", "complex64", "complex128"})
+
+
+class NotStatic(NotImplementedError):
+    """An input that must be known when the model is built is computed at run time."""
+
+
+@dataclass
+class Builder:
+    """Builds one model; the graphs that are laid out in it have builders that share all but `graph` and `env`."""
+
+    graphs: tuple[Graph, ...]
+    graph: Graph
+    numerics: Numerics
+    free_batch: bool
+    profile: KernelProfile | None = None  # the kernel set of `exact`
+    env: dict[int, Any] = field(default_factory=dict)  # tensor index -> KerasTensor, or an array that is known
+    names: NameBook = field(default_factory=NameBook)
+    bindings: list[Binding] = field(default_factory=list)
+    shared: SharedLayers = field(default_factory=SharedLayers)
+    states: States = field(default_factory=States)
+    anchor: Any = None  # a tensor of the model, for layers that need none
+    prefix: str = ""  # before the names of nodes
+    running: tuple[int, ...] = ()  # the subgraphs that this one runs in
+    folding: Folding = field(default_factory=Folding)
+    carried: bool = False  # SHAPE gives a number for the extent of a first axis that varies: see batch.py
+    ties: Ties = field(default_factory=Ties)
+    variables: dict[Constant, Any] = field(default_factory=dict)  # what layers of their own give of constants
+    plain: set[Constant] = field(default_factory=set)  # the constants that were used as numbers
+
+    def anew(self, ties: Ties) -> Builder:
+        """A builder of the same graph that has built nothing yet."""
+        states = self.states.copy()
+        return Builder(
+            self.graphs,
+            self.graph,
+            self.numerics,
+            self.free_batch,
+            self.profile,
+            states=states,
+            carried=self.carried,
+            ties=ties,
+        )
+
+    def run(self) -> Emission:
+        graph = self.graph
+        inputs = [self._input(graph.tensors[t]) for t in graph.inputs]
+        self.anchor = inputs[0] if inputs else None
+        memory = self._recall()
+        self.lay_out([self.env[t] for t in graph.inputs])
+        outputs = [self.symbolic(self._known(t, weight=False), f"constant_{t}") for t in graph.outputs]
+        if memory is not None:
+            last = [self.symbolic(value, "variable") for value in self.states.current.values()]
+            # One output goes through the memory: keras 3.15 refuses a layer that gives more later than at first.
+            outputs = [memory(outputs[0], values=last), *outputs[1:]]
+        model = keras.Model(
+            inputs[0] if len(inputs) == 1 else inputs,
+            outputs[0] if len(outputs) == 1 else outputs,
+            name=model_name(graph),
+        )
+        values = {t: _place(v) for t, v in self.env.items() if is_symbolic(v)}
+        return Emission(model, graph, self.numerics, values, tuple(self.bindings))
+
+    def lay_out(self, arguments: Sequence[Any]) -> list[Any]:
+        """Make operations of the graph's nodes; the values of its inputs -> those of its outputs."""
+        graph = self.graph
+        self.env.update(zip(graph.inputs, arguments, strict=True))
+        for node in graph.nodes:
+            with refusing(node.op, graph.label(node.outputs[0]) if node.outputs else ""):
+                for index, value in zip(node.outputs, self._results(node), strict=True):
+                    self._check_batch(value, graph.tensors[index])
+                    self.env[index] = value
+        return [self._known(t, weight=False) for t in graph.outputs]
+
+    def inlined(self, index: int, prefix: str) -> Builder:
+        """The builder of a graph that is laid out in this model."""
+        return replace(self, graph=self._enter(index), env={}, prefix=prefix, running=(*self.running, index))
+
+    def apart(self, index: int, states: States, inputs: Sequence[Any]) -> Builder:
+        """The builder of a graph that becomes a model of its own."""
+        part = Builder(self.graphs, self._enter(index), self.numerics, False, self.profile, states=states)
+        part = replace(part, ties=self.ties, plain=self.plain)
+        for x in inputs:
+            part.names.keep(x)
+        return replace(part, anchor=inputs[0], running=(*self.running, index))
+
+    def _enter(self, index: int) -> Graph:
+        if not 0 <= index < len(self.graphs):
+            raise NotImplementedError(f"subgraph {index} does not exist")
+        if index in (self.graph.index, *self.running):
+            raise NotImplementedError(f"subgraph {index} runs itself")
+        return self.graphs[index]
+
+    def symbolic(self, value: Any, name: str) -> Any:
+        """A value as a tensor of the model: a number that is known stands in a layer."""
+        if is_symbolic(value):
+            return value
+        if holds_batch(value):
+            raise UnknownBatch
+        if self.anchor is None:
+            raise UnsupportedModel([Problem("output", name, "a model needs an input")])
+        known = np.asarray(value)
+        result = beside(self.anchor, known)
+        if result is not None:
+            return self.names.claim(name, [result], [])[0]
+        spec = OutputSpec(known.shape, "string" if known.dtype == object else str(known.dtype))
+        layer = OpLayer.of("CONSTANT", {}, [self.anchor, known], [spec], self.names.free(name))
+        result = layer(self.anchor)
+        self.names.keep(result)
+        return result
+
+    def _recall(self) -> Memory | None:
+        """Read the variables, where there are any."""
+        if not self.states.initial:
+            return None
+        if self.anchor is None:
+            raise UnsupportedModel([Problem("READ_VARIABLE", "", "a model needs an input")])
+        memory = Memory.of(self.states.initial, self.names.free("memory"))
+        values = memory(self.anchor)
+        self.names.keep(values)
+        self.states.current.update(zip(self.states.initial, values, strict=True))
+        return memory
+
+    def _input(self, tensor: Tensor) -> Any:
+        shape: list[int | None] = [
+            None if s == -1 else d for s, d in zip(tensor.shape_signature, tensor.shape, strict=True)
+        ]
+        if self.free_batch:
+            shape[0] = None
+        # Real values stand for codes, here as everywhere but in `exact`.
+        dtype = "float32" if tensor.is_quantized and self.numerics != "exact" else tensor.dtype
+        x = keras.Input(batch_shape=shape, dtype=dtype, name=self.names.free(tensor.name or f"input_{tensor.index}"))
+        self.names.keep(x)
+        self.env[tensor.index] = self._quantized(x, tensor, x._keras_history.operation.name)
+        return x
+
+    def _results(self, node: Node) -> Sequence[Any]:
+        result = self._exact(node) if self.numerics == "exact" else NotImplemented
+        clamped = result is not NotImplemented  # the fused activation is a range of codes there
+        if result is NotImplemented:
+            result = self._stock(node)
+        if result is NotImplemented:
+            result = self._own_layer(node)
+        if clamped or (node.op in EMITTERS and "activation" in EMITTERS[node.op].keywords):
+            node = replace(node, activation="NONE")  # the emitter has seen to it
+        values = self._build(node, result) if isinstance(result, Layer) else self._settled(node, result)
+        claimed = iter(self.names.claim(self._name(node), [v for v in values if is_symbolic(v)], self.env.values()))
+        values = [next(claimed) if is_symbolic(v) else v for v in values]
+        count = len(node.outputs)
+        self._keep_variables(node, values[count:])
+        outputs = [self.graph.tensors[t] for t in node.outputs]
+        names = [f"{self._name(node)}_{i}" for i in range(count)] if count != 1 else [self._name(node)]
+        return [self._quantized(v, t, s) for v, t, s in zip(values[:count], outputs, names, strict=True)]
+
+    def _name(self, node: Node) -> str:
+        return self.prefix + node.name
+
+    def _keep_variables(self, node: Node, values: Sequence[Any]) -> None:
+        """What an emitter gives beyond the node's outputs are the new values of its variable tensors."""
+        variables = [t for t in node.inputs if t != ABSENT and self.graph.tensors[t].is_variable]
+        for index, value in zip(variables, values, strict=False):  # none, where the emitter starts anew each time
+            handle = tensor_handle(self.graph, index)
+            if handle in self.states.current:
+                self.states.write(handle, value)
+
+    def _exact(self, node: Node) -> Any:
+        """The operator's integer kernel; NotImplemented for what only moves codes, or has none."""
+        operator = operator_of(node, self.graph, self.profile)
+        if operator is None:
+            return NotImplemented
+        return exact_result(operator, [self._known(t, weight=False) for t in node.inputs], self._name(node), self.names)
+
+    def _stock(self, node: Node) -> Any:
+        """What the stock emitter makes of a node; NotImplemented where a kernel must compute it."""
+        stock = EMITTERS.get(node.op)
+        if stock is None or (node.op in KERNELS and self._dtypes(node) & NOT_IN_KERAS):
+            return NotImplemented
+        try:
+            result = self._call(stock, node)
+        except NotStatic:
+            if node.op not in KERNELS:
+                raise
+            return NotImplemented
+        # Where its extent is not carried along, it is a tensor, not a number to calculate with.
+        return NotImplemented if not self.carried and holds_batch(result) else result
+
+    def _dtypes(self, node: Node) -> set[str]:
+        return {self.graph.tensors[t].dtype for t in (*node.inputs, *node.outputs) if t != ABSENT}
+
+    def _call(self, emitter: Emitter, node: Node, inputs: Sequence[Any] | None = None) -> Any:
+        """Run an emitter or a kernel on a node's inputs."""
+        inputs = self._inputs(node, emitter) if inputs is None else inputs
+        check_arithmetic(node.op, inputs)
+        extra = {name: value for name, value in self._extras(node).items() if name in emitter.keywords}
+        options = {**emitter.bind_options(dict(node.options)), **extra}
+        if not any(is_symbolic(v) for v in inputs) and not extra.keys() - {"out", "activation", "context"}:
+            apart = {name: v.apart() if isinstance(v, Context) else v for name, v in options.items()}
+            self.folding.check(emitter.fn, inputs, apart)
+        return emitter.fn(*inputs, **options)
+
+    def _extras(self, node: Node) -> dict[str, Any]:
+        """What an emitter may ask for beside inputs and options: registry.EXTRAS."""
+        tensors = self.graph.tensors
+        outputs = [tensors[t] for t in node.outputs]
+        return {
+            "out": outputs[0] if len(outputs) == 1 else outputs,
+            "activation": node.activation,
+            "context": Context(
+                [None if t == ABSENT else tensors[t] for t in node.inputs],
+                [tensors[t] for t in node.intermediates],
+                self.numerics,
+                lambda: self._batch_source(node),
+                lambda recipe, suffix: self._build(replace(node, activation="NONE"), recipe, suffix),
+            ),
+            "states": self.states,
+            "subgraphs": Regions(self, node, self._name(node)),
+        }
+
+    def _batch_source(self, node: Node) -> Any:
+        """The tensor whose SHAPE a node's inputs were calculated from; None where there is not one."""
+        producers, found, todo = self.graph.producers(), {}, list(node.inputs)
+        while todo:
+            index = todo.pop()
+            producer = producers.get(index)
+            if producer is None or is_symbolic(self.env.get(index)):
+                continue
+            if producer.op == "SHAPE":
+                found[producer.inputs[0]] = self.env.get(producer.inputs[0])
+            else:
+                todo += producer.inputs
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _inputs(self, node: Node, emitter: Emitter) -> list[Any]:
+        """A node's inputs as its emitter wants them."""
+        inputs = []
+        tied = any((self.graph.index, t) in self.ties.variables for t in node.inputs)
+        for i, t in enumerate(node.inputs):
+            name = emitter.arguments[i] if i < len(emitter.arguments) else "*"
+            weight = name in emitter.weights
+            value = self._known(t, weight)
+            if tied and isinstance(value, Weight):
+                value = self._variable(t)  # there is no layer to have it
+            if name in emitter.static and is_symbolic(value):
+                raise NotStatic(f"its input {name!r} ({self.graph.label(t)}) must be a constant")
+            if t != ABSENT and node.outputs and self.numerics != "exact":
+                value = moved(value, node, self.graph.tensors[t], self.graph.tensors[node.outputs[0]])
+            inputs.append(self._hybrid(node, value) if i == 0 else value)
+        return inputs
+
+    def _hybrid(self, node: Node, value: Any) -> Any:
+        """A node's activations as a hybrid kernel quantizes them."""
+        layer = dynamic_quant(node, self.graph, self.profile) if self.numerics == "fakequant" else None
+        if layer is None:
+            return value
+        if not is_symbolic(value):
+            return np.asarray(layer(value))
+        layer.name = self.names.free(f"{node.name}_dynamic_quant")
+        value = layer(value)
+        self.names.keep(value)
+        return value
+
+    def _known(self, index: int, weight: bool) -> Any:
+        """A tensor's KerasTensor, or its value where that is known: real values for codes."""
+        if index == ABSENT:
+            return None
+        if index in self.env:
+            return self.env[index]
+        tensor = self.graph.tensors[index]
+        if tensor.is_variable:
+            return self.states.current.get(tensor_handle(self.graph, index))
+        if tensor.data is None:
+            return None
+        if (self.graph.index, index) in self.ties.variables:
+            return self._variable(index)
+        coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
+        if weight and (coded is not None or tensor.dtype.startswith("float")):
+            return self._weight(tensor, tensor.data)
+        self.plain.add((self.graph.index, index))
+        return held(self.graph, tensor) if coded is None else dequantize(tensor.data, coded)
+
+    def _weight(self, tensor: Tensor, data: NDArray[Any]) -> Weight:
+        coded = tensor.quantization if tensor.is_quantized else None
+        coded = coded or folded_quantization(self.graph, tensor)
+        return Weight(tensor.index, data, coded, tensor.dtype if coded is None else "float32")
+
+    def _variable(self, index: int) -> Any:
+        """A constant as a tensor of the model, which a layer of its own gives: see ties.py."""
+        key = (self.graph.index, index)
+        if key not in self.variables:
+            place = None if self.anchor is None else beside(self.anchor, np.zeros(1, np.int32))
+            if place is None:
+                raise NotImplementedError("its weights are those of another layer, and no input of numbers leads there")
+            tensor = self.graph.tensors[index]
+            weight = self._weight(tensor, np.asarray(tensor.data))
+            row = weight.reshape(1, math.prod(weight.shape))
+            layer = keras.layers.Embedding(*row.shape, name=self.names.free(f"{self.prefix}constant_{index:03d}"))
+            value = built(layer, Layer(keras.layers.Embedding, place, [row]))
+            layer.set_weights([np.asarray(row)])
+            keep_zeros(layer, [row], self.graph.tensors)
+            self.bindings.append(Binding(layer.name, 0, row, self.graph.index))
+            self.names.keep(value)
+            value = keras.ops.reshape(value, weight.shape)
+            self.variables[key] = self.names.claim(f"{layer.name}_value", [value], [])[0]
+        return self.variables[key]
+
+    def _own_layer(self, node: Node) -> Any:
+        """The operator in an OpLayer; computed at once where all its inputs are known."""
+        kernel = KERNELS.get(node.op)
+        if kernel is None:
+            raise NotImplementedError("stock Keras has no equal of it with these arguments")
+        inputs = [part for v in self._inputs(node, kernel) for part in self.states.spread(v)]
+        tensors = [v for v in inputs if is_symbolic(v)]
+        if not tensors and kernel.pure:
+            return self._call(kernel, node, inputs)
+        if any(holds_batch(v) for v in inputs):
+            raise UnknownBatch
+        # What is drawn anew in every run needs a tensor of the run to be called on; the kernel does not see it.
+        tensors = tensors or [v for v in self.env.values() if is_symbolic(v)][:1]
+        if not tensors:
+            raise NotImplementedError("a model needs an input")
+        held = [t for t in node.inputs if t != ABSENT and self.graph.tensors[t].is_variable] if kernel.stateful else []
+        if kernel.stateful and not held:
+            raise NotImplementedError(f"its options give what it keeps no size, or one too large: {dict(node.options)}")
+        outputs = [self.graph.tensors[t] for t in (*node.outputs, *held)]
+        known = [self._extents(t) for t in outputs]
+        layer = OpLayer.of(node.op, dict(node.options), inputs, outputs, self._name(node), known)
+        value = layer(tensors[0] if len(tensors) == 1 else tensors)
+        for position, weight in enumerate(inputs):
+            if isinstance(weight, Weight):
+                place = next(i for i, v in enumerate(layer.weights) if v is layer.constant(position))
+                self.bindings.append(Binding(layer.name, place, weight, self.graph.index))
+        self.names.keep(value)
+        return value
+
+    def _build(self, node: Node, recipe: Layer, suffix: str = "") -> Sequence[Any]:
+        """The stock layer of a recipe; the same one again where another node has the same constants and settings."""
+        recipe, bias = self._without_bias(recipe)
+        weights = [w for w in recipe.weights if w is not None]
+        name = self._name(node) + suffix
+        fused = CLAMPS.get(node.activation)
+        config = dict(recipe.config)
+        takes_activation = bias is None and "activation" in recipe.cls.__init__.__code__.co_varnames
+        if fused and takes_activation:
+            config["activation"] = fused
+        kind = (self.graph.index, recipe.cls, repr(sorted(config.items())))
+        layer, first = self.shared.find(kind, weights)
+        if layer is not None:
+            value = layer(recipe.inputs, **recipe.given)
+            self.bindings += [
+                Binding(layer.name, i, part, self.graph.index, made_of)
+                for i, (w, own) in enumerate(zip(weights, first, strict=True))
+                for part, made_of in zip(w.parts, own.parts, strict=True)
+                if w.key != own.key
+            ]
+        else:
+            layer = recipe.cls(name=name, **config)
+            value = built(layer, recipe)
+            layer.set_weights([np.asarray(w) for w in weights])
+            keep_zeros(layer, weights, self.graph.tensors)
+            if any(map(is_symbolic, _as_list(recipe.inputs))):
+                places = [(i, part) for i, w in enumerate(weights) for part in w.parts]
+                self.bindings += [Binding(layer.name, i, part, self.graph.index) for i, part in places]
+                if weights:
+                    self.shared.add(kind, weights, layer)
+            else:
+                for result in _as_list(value):
+                    self.folding.spend(result.shape)
+                value = layer(recipe.inputs, **recipe.given)
+        if any(map(is_symbolic, _as_list(value))):
+            self.names.keep(value)
+        if bias is not None:
+            value = keras.ops.add(value, bias)
+        values = self._activated(node, value) if fused and not takes_activation else _as_list(value)
+        return [recipe.then(v) for v in values] if recipe.then else values
+
+    def _without_bias(self, recipe: Layer) -> tuple[Layer, Any]:
+        """A layer whose bias is another's too, or whose kernel has one only here, without it; and that bias."""
+        kernel, bias = (*recipe.weights, None, None)[:2]
+        if bias is None or not recipe.config.get("use_bias"):
+            return recipe, None
+        if isinstance(bias, Weight):
+            shared = isinstance(kernel, Weight) and (self.graph.index, kernel.tensor) in self.ties.kernels
+            if not shared or bias.steps:
+                return recipe, None
+            bias = self._variable(bias.tensor)
+        return replace(recipe, weights=recipe.weights[:1], config={**recipe.config, "use_bias": False}), bias
+
+    def _settled(self, node: Node, result: Any) -> Sequence[Any]:
+        """Results of operations, in the shapes that the file knows them to have where Keras does not."""
+        values = _as_list(result)
+        for k, (value, index) in enumerate(zip(values, node.outputs, strict=False)):
+            extents = self._extents(self.graph.tensors[index])
+            if not is_symbolic(value) or len(value.shape) != len(extents):
+                continue
+            shape = [d if e is None else e for d, e in zip(value.shape, extents, strict=True)]
+            if None in value.shape and shape != list(value.shape) and shape.count(None) < 2:
+                values[k] = keras.ops.reshape(value, [-1 if d is None else d for d in shape])
+        return self._activated(node, values)
+
+    def _extents(self, tensor: Tensor) -> list[int | None]:
+        """What the file knows of a result's shape, None for what may vary."""
+        signature = tensor.shape_signature
+        if -1 in signature:
+            known = [None if s == -1 else d for s, d in zip(signature, tensor.shape, strict=True)]
+            return [None, *known[1:]] if self.free_batch else known
+        varies = self.free_batch or any(-1 in g.tensors[i].shape_signature for g in self.graphs for i in g.inputs)
+        return [None] * len(tensor.shape) if varies else list(tensor.shape)
+
+    def _activated(self, node: Node, value: Any) -> Sequence[Any]:
+        fused = CLAMPS.get(node.activation)
+        return [keras.layers.Activation(fused)(v) for v in _as_list(value)] if fused else _as_list(value)
+
+    def _quantized(self, value: Any, tensor: Tensor, name: str) -> Any:
+        if isinstance(value, Handle):
+            return value
+        on_grid = self.numerics == "fakequant" and tensor.is_quantized and tensor.dtype in CODE_RANGE
+        if not is_symbolic(value):
+            known = np.asarray(value)
+            if on_grid and tensor.quantization is not None:
+                known = dequantize(quantize(known, tensor.quantization, tensor.dtype), tensor.quantization)
+            elif known.dtype.kind in "iu" and not tensor.is_quantized and not holds_batch(known):
+                known = known.astype(tensor.dtype)  # shape arithmetic is done in int64
+            return known
+        if not on_grid:
+            return value
+        value = FakeQuant.like(tensor, name=f"{name}_quant")(value)
+        self.names.keep(value)
+        return value
+
+    def _check_batch(self, value: Any, tensor: Tensor) -> None:
+        """Refuse a freed batch that is not still the first axis, or that changed the others."""
+        if not self.free_batch or not is_symbolic(value):
+            return
+        shape = tuple(value.shape)
+        if not shape or shape[0] is not None:
+            raise UnknownBatch
+        dynamic = any(-1 in self.graph.tensors[i].shape_signature for i in self.graph.inputs)
+        if not dynamic and (tensor.shape[:1] != (1,) or shape[1:] != tensor.shape[1:]):
+            raise UnknownBatch
+
+
+def model_name(graph: Graph) -> str:
+    """The name of a graph's model. It says which graph it is: a signature may have another than the main one."""
+    return f"liteback_{graph.index}" if graph.index else "liteback"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _place(value: Any) -> Value:
+    history = value._keras_history
+    return Value(history.operation.name, history.node_index, history.tensor_index)
