@@ -39,6 +39,7 @@ from .ties import Constant, Ties
 from .verdict import CLAMPS
 from .weight import Weight
 
+SIZED_BY_VALUES = frozenset({"SKIP_GRAM", "UNIQUE", "WHERE"})  # what a file says of their results' shapes is a guess
 NOT_IN_KERAS = frozenset({"string", "complex64", "complex128"})
 
 
@@ -363,7 +364,7 @@ class Builder:
         if kernel.stateful and not held:
             raise NotImplementedError(f"its options give what it keeps no size, or one too large: {dict(node.options)}")
         outputs = [self.graph.tensors[t] for t in (*node.outputs, *held)]
-        known = [self._extents(t) for t in outputs]
+        known = [self._extents(node, t) for t in outputs]
         layer = OpLayer.of(node.op, dict(node.options), inputs, outputs, self._name(node), known)
         value = layer(tensors[0] if len(tensors) == 1 else tensors)
         for position, weight in enumerate(inputs):
@@ -430,7 +431,7 @@ class Builder:
         """Results of operations, in the shapes that the file knows them to have where Keras does not."""
         values = _as_list(result)
         for k, (value, index) in enumerate(zip(values, node.outputs, strict=False)):
-            extents = self._extents(self.graph.tensors[index])
+            extents = self._extents(node, self.graph.tensors[index])
             if not is_symbolic(value) or len(value.shape) != len(extents):
                 continue
             shape = [d if e is None else e for d, e in zip(value.shape, extents, strict=True)]
@@ -438,8 +439,10 @@ class Builder:
                 values[k] = keras.ops.reshape(value, [-1 if d is None else d for d in shape])
         return self._activated(node, values)
 
-    def _extents(self, tensor: Tensor) -> list[int | None]:
+    def _extents(self, node: Node, tensor: Tensor) -> list[int | None]:
         """What the file knows of a result's shape, None for what may vary."""
+        if node.op in SIZED_BY_VALUES:
+            return [None] * len(tensor.shape)
         signature = tensor.shape_signature
         if -1 in signature:
             known = [None if s == -1 else d for s, d in zip(signature, tensor.shape, strict=True)]
