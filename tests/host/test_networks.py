@@ -7,6 +7,7 @@ not about accuracy.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,8 @@ REFUSED_BY_THE_RUNTIME = {
 }
 # The runtime corrupts its own heap with it: its results are noise, and malloc aborts the process sooner or later.
 CRASHES_THE_RUNTIME = "networks/keyword_scrambled_8bit"
+# 2.14 has no kernel for its blockwise weights, and reads beyond its memory: now and then a signal ends it.
+READS_BEYOND = "networks/qwen_fc_blockwise_quantized"
 # (file, operator): why a layer by itself is farther from the board than the bounds allow.
 EXCEPTIONS = {
     ("networks/partly_quantized_mnist", "FULLY_CONNECTED"): "2.14 gives zeros for hybrid weights without a bias",
@@ -58,6 +61,17 @@ FILES = sorted(
 WHOLE_TRIP = [f for f in FILES if f not in {*REFUSED_BY_LITEBACK, *REFUSED_BY_THE_RUNTIME, CRASHES_THE_RUNTIME}]
 
 
+@contextlib.contextmanager
+def where_it_may_crash(name: str) -> Iterator[None]:
+    """Skip what the runtime did not survive with the one file that it reads beyond."""
+    try:
+        yield
+    except RunFailed as error:
+        if name != READS_BEYOND or "SIGSEGV" not in str(error):
+            raise
+        pytest.skip(f"2.14 reads beyond the weights of {name}, and was ended by SIGSEGV this time")
+
+
 def test_the_models_are_here(shared_models: Path) -> None:
     assert len(FILES) >= 58
 
@@ -68,7 +82,8 @@ def test_the_trip(name: str, board: Board, tmp_path: Path) -> None:
     data = (SHARED / f"{name}.tflite").read_bytes()
     source = lift(data)
     samples = FEW if inspect(data).capture_bytes > LARGE else SAMPLES
-    recording = capture(board, source, data, random_inputs(source.main, samples), tmp_path)
+    with where_it_may_crash(name):
+        recording = capture(board, source, data, random_inputs(source.main, samples), tmp_path)
     assert recording.manifest.certificate is not None
     assert recording.manifest.certificate.good
     assert recording.manifest.certificate.samples == samples

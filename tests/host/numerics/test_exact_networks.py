@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from exactness import differing, has_codes
-from test_networks import CRASHES_THE_RUNTIME, REFUSED_BY_LITEBACK, SHARED
+from test_networks import CRASHES_THE_RUNTIME, REFUSED_BY_LITEBACK, SHARED, where_it_may_crash
 
 from liteback.errors import UnsupportedModel
 from liteback.inputs import random_inputs
@@ -69,7 +69,8 @@ def test_the_networks_are_here(shared_models: Path) -> None:
 def test_every_element_is_the_devices(name: str, kernels: str, board: Board, tmp_path: Path) -> None:
     path, (options, profile) = SHARED / "networks" / f"{name}.tflite", KERNEL_SETS[kernels]
     inputs = random_inputs(lift(path.read_bytes()).main, SAMPLES, seed=1)
-    recording = board.capture(path, inputs, tmp_path / "recording", options=options)
+    with where_it_may_crash(f"networks/{name}"):
+        recording = board.capture(path, inputs, tmp_path / "recording", options=options)
     assert propose(recording.manifest) == KernelProfile.named(profile)
     gap = GAPS.get((name, kernels), Gap(""))
     if gap.refusal:
