@@ -215,8 +215,8 @@ def _tensor(flat: FlatModel, where: str, index: int, raw: Any, computed: bool, p
     if len(payload) or (0 in shape and not computed and not raw.isVariable):
         data = _constant(payload, dtype, shape, where, problems, raw.sparsity)
     quantization = _quantization(raw.quantization, shape, where, problems)
-    tensor = Tensor(index, _text(raw.name), dtype, shape, signature, quantization, data, bool(raw.isVariable))
-    return replace(tensor, is_sparse=data is not None and raw.sparsity is not None)
+    variable, is_sparse = bool(raw.isVariable), data is not None and raw.sparsity is not None
+    return Tensor(index, _text(raw.name), dtype, shape, signature, quantization, data, variable, is_sparse=is_sparse)
 
 
 def _constant(
