@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,13 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _write_keras(emission: Emission, path: Path) -> None:
-    emission.model.save(path)
+    """What `model.save` writes; that keeps all weights in memory once more, and this does not."""
+    folder = path.with_suffix("")
+    keras.saving.save_model(emission.model, folder, zipped=False)
+    with zipfile.ZipFile(path, "w") as archive:
+        for part in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(part, part.relative_to(folder))
+    shutil.rmtree(folder)
 
 
 def _write_h5(emission: Emission, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import keras
@@ -55,14 +56,31 @@ def emit(
         found += [p for g in (*used, *once) for p in uncovered(g)]
     if found:
         raise UnsupportedModel(found)
-    with refusing("model", graph.name):
+    with refusing("model", graph.name), _collecting_new_objects():
         initial = _initial_states(graphs, graph, numerics, profile)
         for free, carried in _attempts(graph, bool(initial.initial)):
-            try:
+            with suppress(UnknownBatch, UnsupportedModel):
                 return _tied(Builder(graphs, graph, numerics, free, profile, states=initial, carried=carried))
-            except (UnknownBatch, UnsupportedModel):
-                gc.collect()  # cycles hold half a model, which would stay beside the whole one
+            gc.collect()  # cycles hold half a model, which would stay beside the whole one
         return _tied(Builder(graphs, graph, numerics, False, profile, states=initial))
+
+
+@contextmanager
+def _collecting_new_objects() -> Iterator[None]:
+    """Have the garbage collector look at what is made in here alone.
+
+    TensorFlow's own objects, half a million that stay, make a collection slow and rare; Keras' traces of layers, which
+    are cycles and hold tensors, would pile up.
+    """
+    ours = gc.get_freeze_count() == 0
+    if ours:
+        gc.freeze()
+    gc.collect()
+    try:
+        yield
+    finally:
+        if ours:
+            gc.unfreeze()
 
 
 def _tied(builder: Builder) -> Emission:
