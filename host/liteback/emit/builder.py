@@ -335,14 +335,12 @@ class Builder:
             tensor = self.graph.tensors[index]
             weight = self._weight(tensor, np.asarray(tensor.data))
             row = weight.reshape(1, math.prod(weight.shape))
-            layer = keras.layers.Embedding(*row.shape, name=self.names.free(f"{self.prefix}constant_{index:03d}"))
-            value = built(layer, Layer(keras.layers.Embedding, place, [row]))
-            layer.set_weights([np.asarray(row)])
-            keep_zeros(layer, [row], self.graph.tensors)
-            self.bindings.append(Binding(layer.name, 0, row, self.graph.index))
+            table = dict(zip(("input_dim", "output_dim"), row.shape, strict=True))
+            name = self.names.free(f"{self.prefix}constant_{index:03d}")
+            value = self._called(Layer(keras.layers.Embedding, place, [row], table), name)
             self.names.keep(value)
             value = keras.ops.reshape(value, weight.shape)
-            self.variables[key] = self.names.claim(f"{layer.name}_value", [value], [])[0]
+            self.variables[key] = self.names.claim(f"{name}_value", [value], [])[0]
         return self.variables[key]
 
     def _own_layer(self, node: Node) -> Any:
@@ -375,45 +373,47 @@ class Builder:
         return value
 
     def _build(self, node: Node, recipe: Layer, suffix: str = "") -> Sequence[Any]:
-        """The stock layer of a recipe; the same one again where another node has the same constants and settings."""
+        """A recipe's layer and what goes with it: a bias of its own, the fused activation, the recipe's last step."""
         recipe, bias = self._without_bias(recipe)
-        weights = [w for w in recipe.weights if w is not None]
-        name = self._name(node) + suffix
         fused = CLAMPS.get(node.activation)
-        config = dict(recipe.config)
-        takes_activation = bias is None and "activation" in recipe.cls.__init__.__code__.co_varnames
-        if fused and takes_activation:
-            config["activation"] = fused
-        kind = (self.graph.index, recipe.cls, repr(sorted(config.items())))
+        inside = bias is None and "activation" in recipe.cls.__init__.__code__.co_varnames
+        if fused and inside:
+            recipe = replace(recipe, config={**recipe.config, "activation": fused})
+        value = self._called(recipe, self._name(node) + suffix)
+        if any(map(is_symbolic, _as_list(value))):
+            self.names.keep(value)
+        if bias is not None:
+            value = keras.ops.add(value, bias)
+        values = _as_list(value) if inside else self._activated(node, value)
+        return [recipe.then(v) for v in values] if recipe.then else values
+
+    def _called(self, recipe: Layer, name: str) -> Any:
+        """The result of a recipe's layer: the same one again where another node has the same constants and settings."""
+        weights = [w for w in recipe.weights if w is not None]
+        kind = (self.graph.index, recipe.cls, repr(sorted(recipe.config.items())))
         layer, first = self.shared.find(kind, weights)
         if layer is not None:
-            value = layer(recipe.inputs, **recipe.given)
             self.bindings += [
                 Binding(layer.name, i, part, self.graph.index, made_of)
                 for i, (w, own) in enumerate(zip(weights, first, strict=True))
                 for part, made_of in zip(w.parts, own.parts, strict=True)
                 if w.key != own.key
             ]
-        else:
-            layer = recipe.cls(name=name, **config)
-            value = built(layer, recipe)
-            layer.set_weights([np.asarray(w) for w in weights])
-            keep_zeros(layer, weights, self.graph.tensors)
-            if any(map(is_symbolic, _as_list(recipe.inputs))):
-                places = [(i, part) for i, w in enumerate(weights) for part in w.parts]
-                self.bindings += [Binding(layer.name, i, part, self.graph.index) for i, part in places]
-                if weights:
-                    self.shared.add(kind, weights, layer)
-            else:
-                for result in _as_list(value):
-                    self.folding.spend(result.shape)
-                value = layer(recipe.inputs, **recipe.given)
-        if any(map(is_symbolic, _as_list(value))):
-            self.names.keep(value)
-        if bias is not None:
-            value = keras.ops.add(value, bias)
-        values = self._activated(node, value) if fused and not takes_activation else _as_list(value)
-        return [recipe.then(v) for v in values] if recipe.then else values
+            return layer(recipe.inputs, **recipe.given)
+        layer = recipe.cls(name=name, **recipe.config)
+        value = built(layer, recipe)
+        layer.set_weights([np.asarray(w) for w in weights])
+        keep_zeros(layer, weights, self.graph.tensors)
+        if not any(map(is_symbolic, _as_list(recipe.inputs))):  # it is computed at once, and is not in the model
+            for result in _as_list(value):
+                self.folding.spend(result.shape)
+            return layer(recipe.inputs, **recipe.given)
+        self.bindings += [
+            Binding(layer.name, i, part, self.graph.index) for i, w in enumerate(weights) for part in w.parts
+        ]
+        if weights:
+            self.shared.add(kind, weights, layer)
+        return value
 
     def _without_bias(self, recipe: Layer) -> tuple[Layer, Any]:
         """A layer whose bias is another's too, or whose kernel has one only here, without it; and that bias."""
