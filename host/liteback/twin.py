@@ -44,6 +44,9 @@ class KerasTwin:
             )
         places = {t: operations[v.operation]._inbound_nodes[v.call].output_tensors[v.output] for t, v in values.items()}
         self._places = {t: id(place) for t, place in places.items()}
+        self._steps = {
+            t: len(places[t].shape) == 2 for t, v in values.items() if v.time_first
+        }  # whether it is one step
         self._run = tf.function(self._traverse)
 
     @classmethod
@@ -69,7 +72,7 @@ class KerasTwin:
     def isolated(self, device: Arrays) -> dict[int, NDArray[Any]]:
         """Codes of the tensors the board computed -> every node's output, each node fed the board's own inputs."""
         reset_state(self.model)
-        taken = {str(t): self._feed(t, a) for t, a in device.items() if t in self._places}
+        taken = {str(t): self._feed(t, self._batch_first(t, a)) for t, a in device.items() if t in self._places}
         return self._arrays(self._run([self._feed(t, device[t]) for t in self.graph.inputs], taken))
 
     def _feed(self, index: int, codes: NDArray[Any]) -> Any:
@@ -77,7 +80,17 @@ class KerasTwin:
         return tf.constant(codes if self.numerics == "exact" else _real(self.graph, index, codes))
 
     def _arrays(self, computed: Mapping[str, Any]) -> dict[int, NDArray[Any]]:
-        return {int(t): np.asarray(value) for t, value in computed.items()}
+        return {int(t): self._time_first(int(t), np.asarray(value)) for t, value in computed.items()}
+
+    def _batch_first(self, index: int, array: NDArray[Any]) -> NDArray[Any]:
+        """A tensor of the file as the model has it."""
+        one_step = self._steps.get(index)
+        return array if one_step is None else array[0] if one_step else array.swapaxes(0, 1)
+
+    def _time_first(self, index: int, array: NDArray[Any]) -> NDArray[Any]:
+        """A value of the model as the file has it."""
+        one_step = self._steps.get(index)
+        return array if one_step is None else array[None] if one_step else array.swapaxes(0, 1)
 
     def _traverse(self, feeds: list[Any], device: dict[str, Any]) -> dict[str, Any]:
         """Run the model's operations in order; what the board computed takes the place of what they computed.

@@ -27,6 +27,7 @@ from .exact_layer import exact_result, operator_of
 from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
+from .loop_layer import RecurrentLoops
 from .moved import moved
 from .names import NameBook, is_symbolic
 from .op_layer import OpLayer, OutputSpec, beside
@@ -69,20 +70,15 @@ class Builder:
     ties: Ties = field(default_factory=Ties)
     variables: dict[Constant, Any] = field(default_factory=dict)  # what layers of their own give of constants
     plain: set[Constant] = field(default_factory=set)  # the constants that were used as numbers
+    loops: RecurrentLoops = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loops = RecurrentLoops.of(self.graphs, self.graph, self.numerics)
 
     def anew(self, ties: Ties) -> Builder:
         """A builder of the same graph that has built nothing yet."""
-        states = self.states.copy()
-        return Builder(
-            self.graphs,
-            self.graph,
-            self.numerics,
-            self.free_batch,
-            self.profile,
-            states=states,
-            carried=self.carried,
-            ties=ties,
-        )
+        new = Builder(self.graphs, self.graph, self.numerics, self.free_batch, self.profile, states=self.states.copy())
+        return replace(new, carried=self.carried, ties=ties)
 
     def run(self) -> Emission:
         graph = self.graph
@@ -90,7 +86,7 @@ class Builder:
         self.anchor = inputs[0] if inputs else None
         memory = self._recall()
         self.lay_out([self.env[t] for t in graph.inputs])
-        outputs = [self.symbolic(self._known(t, weight=False), f"constant_{t}") for t in graph.outputs]
+        outputs = [self.symbolic(self.known(t, weight=False), f"constant_{t}") for t in graph.outputs]
         if memory is not None:
             last = [self.symbolic(value, "variable") for value in self.states.current.values()]
             # One output goes through the memory: keras 3.15 refuses a layer that gives more later than at first.
@@ -101,6 +97,7 @@ class Builder:
             name=model_name(graph),
         )
         values = {t: _place(v) for t, v in self.env.items() if is_symbolic(v)}
+        values.update({t: _place(v, time_first=True) for t, v in self.loops.batch_first.items()})
         return Emission(model, graph, self.numerics, values, tuple(self.bindings))
 
     def lay_out(self, arguments: Sequence[Any]) -> list[Any]:
@@ -112,7 +109,7 @@ class Builder:
                 for index, value in zip(node.outputs, self._results(node), strict=True):
                     self._check_batch(value, graph.tensors[index])
                     self.env[index] = value
-        return [self._known(t, weight=False) for t in graph.outputs]
+        return [self.known(t, weight=False) for t in graph.outputs]
 
     def inlined(self, index: int, prefix: str) -> Builder:
         """The builder of a graph that is laid out in this model."""
@@ -180,21 +177,23 @@ class Builder:
         result = self._exact(node) if self.numerics == "exact" else NotImplemented
         clamped = result is not NotImplemented  # the fused activation is a range of codes there
         if result is NotImplemented:
+            result = self.loops.result(node, self)
+        if result is NotImplemented:
             result = self._stock(node)
         if result is NotImplemented:
             result = self._own_layer(node)
         if clamped or (node.op in EMITTERS and "activation" in EMITTERS[node.op].keywords):
             node = replace(node, activation="NONE")  # the emitter has seen to it
         values = self._build(node, result) if isinstance(result, Layer) else self._settled(node, result)
-        claimed = iter(self.names.claim(self._name(node), [v for v in values if is_symbolic(v)], self.env.values()))
+        claimed = iter(self.names.claim(self.name_of(node), [v for v in values if is_symbolic(v)], self.env.values()))
         values = [next(claimed) if is_symbolic(v) else v for v in values]
         count = len(node.outputs)
         self._keep_variables(node, values[count:])
         outputs = [self.graph.tensors[t] for t in node.outputs]
-        names = [f"{self._name(node)}_{i}" for i in range(count)] if count != 1 else [self._name(node)]
+        names = [f"{self.name_of(node)}_{i}" for i in range(count)] if count != 1 else [self.name_of(node)]
         return [self._quantized(v, t, s) for v, t, s in zip(values[:count], outputs, names, strict=True)]
 
-    def _name(self, node: Node) -> str:
+    def name_of(self, node: Node) -> str:
         return self.prefix + node.name
 
     def _keep_variables(self, node: Node, values: Sequence[Any]) -> None:
@@ -210,7 +209,9 @@ class Builder:
         operator = operator_of(node, self.graph, self.profile)
         if operator is None:
             return NotImplemented
-        return exact_result(operator, [self._known(t, weight=False) for t in node.inputs], self._name(node), self.names)
+        return exact_result(
+            operator, [self.known(t, weight=False) for t in node.inputs], self.name_of(node), self.names
+        )
 
     def _stock(self, node: Node) -> Any:
         """What the stock emitter makes of a node; NotImplemented where a kernel must compute it."""
@@ -255,7 +256,7 @@ class Builder:
                 lambda recipe, suffix: self._build(replace(node, activation="NONE"), recipe, suffix),
             ),
             "states": self.states,
-            "subgraphs": Regions(self, node, self._name(node)),
+            "subgraphs": Regions(self, node, self.name_of(node)),
         }
 
     def _batch_source(self, node: Node) -> Any:
@@ -279,7 +280,7 @@ class Builder:
         for i, t in enumerate(node.inputs):
             name = emitter.arguments[i] if i < len(emitter.arguments) else "*"
             weight = name in emitter.weights
-            value = self._known(t, weight)
+            value = self.known(t, weight)
             if tied and isinstance(value, Weight):
                 value = self._variable(t)  # there is no layer to have it
             if name in emitter.static and is_symbolic(value):
@@ -301,7 +302,7 @@ class Builder:
         self.names.keep(value)
         return value
 
-    def _known(self, index: int, weight: bool) -> Any:
+    def known(self, index: int, weight: bool) -> Any:
         """A tensor's KerasTensor, or its value where that is known: real values for codes."""
         if index == ABSENT:
             return None
@@ -323,7 +324,7 @@ class Builder:
     def _weight(self, tensor: Tensor, data: NDArray[Any]) -> Weight:
         coded = tensor.quantization if tensor.is_quantized else None
         coded = coded or folded_quantization(self.graph, tensor)
-        return Weight(tensor.index, data, coded, tensor.dtype if coded is None else "float32")
+        return Weight(self.graph.index, tensor.index, data, coded, tensor.dtype if coded is None else "float32")
 
     def _variable(self, index: int) -> Any:
         """A constant as a tensor of the model, which a layer of its own gives: see ties.py."""
@@ -337,7 +338,7 @@ class Builder:
             row = weight.reshape(1, math.prod(weight.shape))
             table = dict(zip(("input_dim", "output_dim"), row.shape, strict=True))
             name = self.names.free(f"{self.prefix}constant_{index:03d}")
-            value = self._called(Layer(keras.layers.Embedding, place, [row], table), name)
+            value = self.called(Layer(keras.layers.Embedding, place, [row], table), name)
             self.names.keep(value)
             value = keras.ops.reshape(value, weight.shape)
             self.variables[key] = self.names.claim(f"{name}_value", [value], [])[0]
@@ -363,12 +364,12 @@ class Builder:
             raise NotImplementedError(f"its options give what it keeps no size, or one too large: {dict(node.options)}")
         outputs = [self.graph.tensors[t] for t in (*node.outputs, *held)]
         known = [self._extents(node, t) for t in outputs]
-        layer = OpLayer.of(node.op, dict(node.options), inputs, outputs, self._name(node), known)
+        layer = OpLayer.of(node.op, dict(node.options), inputs, outputs, self.name_of(node), known)
         value = layer(tensors[0] if len(tensors) == 1 else tensors)
         for position, weight in enumerate(inputs):
             if isinstance(weight, Weight):
                 place = next(i for i, v in enumerate(layer.weights) if v is layer.constant(position))
-                self.bindings.append(Binding(layer.name, place, weight, self.graph.index))
+                self.bindings.append(Binding(layer.name, place, weight))
         self.names.keep(value)
         return value
 
@@ -379,7 +380,7 @@ class Builder:
         inside = bias is None and "activation" in recipe.cls.__init__.__code__.co_varnames
         if fused and inside:
             recipe = replace(recipe, config={**recipe.config, "activation": fused})
-        value = self._called(recipe, self._name(node) + suffix)
+        value = self.called(recipe, self.name_of(node) + suffix)
         if any(map(is_symbolic, _as_list(value))):
             self.names.keep(value)
         if bias is not None:
@@ -387,14 +388,14 @@ class Builder:
         values = _as_list(value) if inside else self._activated(node, value)
         return [recipe.then(v) for v in values] if recipe.then else values
 
-    def _called(self, recipe: Layer, name: str) -> Any:
+    def called(self, recipe: Layer, name: str) -> Any:
         """The result of a recipe's layer: the same one again where another node has the same constants and settings."""
         weights = [w for w in recipe.weights if w is not None]
-        kind = (self.graph.index, recipe.cls, repr(sorted(recipe.config.items())))
+        kind = (recipe.cls, repr(sorted(recipe.config.items())))
         layer, first = self.shared.find(kind, weights)
         if layer is not None:
             self.bindings += [
-                Binding(layer.name, i, part, self.graph.index, made_of)
+                Binding(layer.name, i, part, made_of)
                 for i, (w, own) in enumerate(zip(weights, first, strict=True))
                 for part, made_of in zip(w.parts, own.parts, strict=True)
                 if w.key != own.key
@@ -403,14 +404,12 @@ class Builder:
         layer = recipe.cls(name=name, **recipe.config)
         value = built(layer, recipe)
         layer.set_weights([np.asarray(w) for w in weights])
-        keep_zeros(layer, weights, self.graph.tensors)
+        keep_zeros(layer, weights, self.graphs)
         if not any(map(is_symbolic, _as_list(recipe.inputs))):  # it is computed at once, and is not in the model
             for result in _as_list(value):
                 self.folding.spend(result.shape)
             return layer(recipe.inputs, **recipe.given)
-        self.bindings += [
-            Binding(layer.name, i, part, self.graph.index) for i, w in enumerate(weights) for part in w.parts
-        ]
+        self.bindings += [Binding(layer.name, i, part) for i, w in enumerate(weights) for part in w.parts]
         if weights:
             self.shared.add(kind, weights, layer)
         return value
@@ -455,7 +454,7 @@ class Builder:
         return [keras.layers.Activation(fused)(v) for v in _as_list(value)] if fused else _as_list(value)
 
     def _quantized(self, value: Any, tensor: Tensor, name: str) -> Any:
-        if isinstance(value, Handle):
+        if value is None or isinstance(value, Handle):
             return value
         on_grid = self.numerics == "fakequant" and tensor.is_quantized and tensor.dtype in CODE_RANGE
         if not is_symbolic(value):
@@ -475,11 +474,13 @@ class Builder:
         """Refuse a freed batch that is not still the first axis, or that changed the others."""
         if not self.free_batch or not is_symbolic(value):
             return
+        axis = 1 if tensor.index in self.loops.time_first else 0
         shape = tuple(value.shape)
-        if not shape or shape[0] is not None:
+        if len(shape) <= axis or shape[axis] is not None:
             raise UnknownBatch
         dynamic = any(-1 in self.graph.tensors[i].shape_signature for i in self.graph.inputs)
-        if not dynamic and (tensor.shape[:1] != (1,) or shape[1:] != tensor.shape[1:]):
+        as_file = (*tensor.shape[:axis], None, *tensor.shape[axis + 1 :])
+        if not dynamic and (tensor.shape[axis : axis + 1] != (1,) or shape != as_file):
             raise UnknownBatch
 
 
@@ -492,6 +493,6 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _place(value: Any) -> Value:
+def _place(value: Any, time_first: bool = False) -> Value:
     history = value._keras_history
-    return Value(history.operation.name, history.node_index, history.tensor_index)
+    return Value(history.operation.name, history.node_index, history.tensor_index, time_first)

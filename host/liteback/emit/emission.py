@@ -19,11 +19,15 @@ Numerics = Literal["float", "fakequant", "exact"]
 
 @dataclass(frozen=True)
 class Value:
-    """Where a tensor of the file is found in the model: an operation, which of its calls, which of its outputs."""
+    """Where a tensor of the file is found in the model: an operation, which of its calls, which of its outputs.
+
+    time_first: the file has it time first, the model batch first or, of one step, that step.
+    """
 
     operation: str
     call: int
     output: int
+    time_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,6 @@ class Binding:
     layer: str
     position: int  # in layer.weights
     weight: Weight
-    graph: int = 0  # the subgraph whose constant it is
     made_of: Weight | None = None
 
 

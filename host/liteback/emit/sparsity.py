@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Tensor
+from ..ir import Graph
 from .weight import Joined, Weight
 
 
@@ -27,11 +27,11 @@ class KeepZeros(keras.constraints.Constraint):
         return keras.ops.where(self.kept, w, keras.ops.zeros_like(w))
 
 
-def keep_zeros(layer: Any, weights: Sequence[Weight | Joined], tensors: Sequence[Tensor]) -> None:
+def keep_zeros(layer: Any, weights: Sequence[Weight | Joined], graphs: Sequence[Graph]) -> None:
     """Let the variables of a layer that the file stores sparse train only where they are not zero.
 
     The constraint is the variable's, not in the layer's configuration: the saved model loads without liteback.
     """
     for variable, weight in zip(layer.weights, weights, strict=True):
-        if all(tensors[part.tensor].is_sparse for part in weight.parts):
+        if all(graphs[part.graph].tensors[part.tensor].is_sparse for part in weight.parts):
             variable.constraint = KeepZeros(np.asarray(variable) != 0)

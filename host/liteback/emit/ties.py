@@ -28,7 +28,7 @@ class Ties:
         uses: dict[Constant, dict[str, Binding]] = {}
         for binding in emission.bindings:
             if binding.weight.dtype == "float32":
-                uses.setdefault((binding.graph, binding.weight.tensor), {})[binding.layer] = binding
+                uses.setdefault((binding.weight.graph, binding.weight.tensor), {})[binding.layer] = binding
         several = {constant: list(u.values()) for constant, u in uses.items() if len(u) + (constant in plain) > 1}
         kernels = {c for c, u in several.items() if c not in plain | self.kernels and _differ_in_bias(emission, u)}
         return Ties(self.kernels | kernels, self.variables | (several.keys() - kernels))

@@ -24,12 +24,13 @@ Step = tuple[str, tuple[int, ...], tuple[int, ...]]  # what was done, its argume
 class Weight:
     """The real values of a constant tensor, in a layout of the emitter's choice.
 
-    tensor: its index in the file. stored: its values, or its codes, as the file has them; real values, of type `dtype`,
-    are made anew each time they are asked for, since a dequantized int8 weight kept here would take four times the
-    file. steps: the way from the file's layout to this one. shape: in this layout. Behaves as an array where Keras
-    wants one.
+    graph, tensor: its indices in the file. stored: its values, or its codes, as the file has them; real values, of
+    type `dtype`, are made anew each time they are asked for, since a dequantized int8 weight kept here would take four
+    times the file. steps: the way from the file's layout to this one. shape: in this layout. Behaves as an array where
+    Keras wants one.
     """
 
+    graph: int
     tensor: int
     stored: NDArray[Any]
     quantization: Quantization | None = None
@@ -53,7 +54,7 @@ class Weight:
     @property
     def key(self) -> Any:
         """Equal for weights that hold the same."""
-        return (self.tensor, self.steps)
+        return (self.graph, self.tensor, self.steps)
 
     @property
     def parts(self) -> tuple[Weight, ...]:

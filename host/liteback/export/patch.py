@@ -121,7 +121,7 @@ def _write(
     touched = new != old
     if not touched.any():
         return None
-    graph = model.graphs[binding.graph]
+    graph = model.graphs[binding.weight.graph]
     tensor = _stored(graph, binding)
     if tensor.data is None or tensor.dtype not in (
         "float16",
@@ -137,7 +137,7 @@ def _write(
     codes, clipped = encode(new, tensor)
     merged = np.where(touched, codes, tensor.data).astype(tensor.data.dtype)
     changed = merged != tensor.data
-    raw = flat.root.subgraphs[binding.graph].tensors[tensor.index]
+    raw = flat.root.subgraphs[binding.weight.graph].tensors[tensor.index]
     if tensor.is_sparse:
         merged = _kept(merged, tensor, raw.sparsity, binding.layer)
     payload, buffer = pack(merged, tensor.dtype), raw.buffer

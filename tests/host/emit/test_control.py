@@ -312,7 +312,7 @@ def test_a_called_subgraph_is_laid_out_in_place(op: str, options: Any) -> None:
     weights, bias = (t.data for t in lift(twice(op, options)).graphs[1].tensors[1:3])
     once = X[0][0] @ weights.T + bias
     np.testing.assert_allclose(run(emission.model, X[0][0])[0], once @ weights.T + bias, rtol=1e-5)
-    assert {b.graph for b in emission.bindings} == {1}
+    assert {b.weight.graph for b in emission.bindings} == {1}
     assert len(emission.model.trainable_weights) == 2  # one constant of the file is one variable
 
 

@@ -11,7 +11,7 @@ def if_(condition, *values, then_subgraph_index, else_subgraph_index, subgraphs)
 
 @emits("WHILE")
 def while_(*values, cond_subgraph_index, body_subgraph_index, subgraphs):
-    """The body, run on its own results for as long as the condition holds."""
+    """The body, run on its own results for as long as the condition holds. Keras' recurrent layers are recognized."""
     return subgraphs.loop(values, cond_subgraph_index, body_subgraph_index)
 
 

@@ -1,0 +1,213 @@
+"""Recurrent layers that the file has as loops.
+
+The file's loops take their sequences time first, Keras' layers batch first. What the file has with time first between
+its loops stays batch first in the model, and there the batch can be freed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..ir import Graph, Node
+from .batch import UnknownBatch
+from .names import is_symbolic
+from .recurrent_loop import Recurrence, recurrence
+from .registry import Layer
+from .weight import Weight, concatenate
+
+if TYPE_CHECKING:
+    from .builder import Builder
+
+# What acts on each time and sample alone, or on the axis it names.
+PASSING = frozenset({"ADD", "SUB", "MUL", "TANH", "LOGISTIC", "RELU", "RELU6", "CONCATENATION", "REVERSE_V2"})
+BATCH_AXIS = 2  # as a bit in the masks of a slice of something time first
+
+
+@dataclass
+class RecurrentLoops:
+    """The recurrent layers among a graph's loops.
+
+    turns: the nodes that put time or the batch first, that take the one step of a loop's results, and that reverse
+    time. time_first: the tensors with time first; none, where one of them goes into a node that may count on the file's
+    batch. batch_first: tensor index -> its value with the batch first, or, of one step, that step.
+    """
+
+    found: Mapping[int, Recurrence]
+    turns: frozenset[int] = frozenset()
+    time_first: frozenset[int] = frozenset()
+    batch_first: dict[int, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graphs: Sequence[Graph], graph: Graph, numerics: str) -> RecurrentLoops:
+        loops = {} if numerics == "exact" else {n.index: n for n in graph.nodes if n.op == "WHILE"}
+        bodies = {k: graphs[i] for k, n in loops.items() if (i := _body(n)) < len(graphs)}
+        if numerics == "fakequant":  # rounds inside of the step
+            bodies = {k: b for k, b in bodies.items() if not any(t.is_quantized for t in b.tensors)}
+        found = {k: r for k in bodies if (r := recurrence(graphs, graph, loops[k])) is not None}
+        return _with_layout(graph, found) if found else cls({})
+
+    def result(self, node: Node, builder: Builder) -> Any:
+        """What a node gives that is such a loop, or stands beside one; NotImplemented for all others."""
+        if node.index in self.found:
+            return self._recurrent(node, self.found[node.index], builder)
+        if node.index not in self.turns:
+            return NotImplemented
+        source, target = node.inputs[0], builder.graph.tensors[node.outputs[0]]
+        given = self.batch_first.get(source)
+        if node.op != "REVERSE_V2" and given is not None:
+            return _shaped(node, given, target.shape[1:])
+        if node.op != "REVERSE_V2":
+            value = _shaped(node, builder.known(source, weight=False), (target.shape[0], *target.shape[2:]))
+        elif given is not None:
+            value = ops.flip(given, axis=1)
+        else:
+            return NotImplemented
+        if isinstance(value, Layer):
+            value = builder.called(value, builder.name_of(node))
+            builder.names.keep(value)
+        builder.names.claim(builder.name_of(node), [value], [])
+        self.batch_first[target.index] = value
+        return ops.swapaxes(value, 0, 1)
+
+    def _recurrent(self, node: Node, found: Recurrence, builder: Builder) -> Any:
+        """Values for the loop's results, of those that are read."""
+        cell, body = found.cell, builder.graphs[_body(node)]
+        step = builder.inlined(body.index, "")
+        given = dict(zip(body.inputs, node.inputs, strict=True))
+        weights = [
+            builder.known(given[t], weight=True) if t in given else step.known(t, weight=True)
+            for t in (cell.kernel, *cell.recurrent, *cell.biases)
+        ]
+        first_bias = 1 + len(cell.recurrent)
+        x, states = node.inputs[found.x], [builder.known(node.inputs[k], weight=False) for k in found.states]
+        sequence = self.batch_first.get(x, builder.known(x, weight=False))
+        if not is_symbolic(sequence) or not all(isinstance(w, Weight) for w in weights):
+            return NotImplemented
+        if x not in self.batch_first:
+            sequence = ops.swapaxes(sequence, 0, 1)
+        read = [k for k in found.states if _is_read(builder.graph, node.outputs[k])]
+        config = {"return_sequences": found.every_step, "return_state": bool(read), "use_bias": bool(cell.biases)}
+        recipe = Layer(
+            getattr(keras.layers, cell.layer),
+            sequence,
+            _KERAS_WEIGHTS[cell.layer](weights[0], weights[1:first_bias], weights[first_bias:]),
+            {**cell.config, **config},
+            given=_initial(states, builder),
+        )
+        value = builder.called(recipe, f"{builder.prefix}{cell.layer.lower()}_{node.index:03d}")
+        y, *after = value if read else [value]
+        builder.names.keep(value)
+        results: list[Any] = [None] * len(node.outputs)
+        self.batch_first[node.outputs[found.results]] = y
+        results[found.results] = ops.swapaxes(y, 0, 1) if found.every_step else ops.expand_dims(y, 0)
+        for k, state in zip(found.states, after, strict=False):
+            results[k] = state
+        for k, t in enumerate(node.outputs):
+            if results[k] is None and _is_read(builder.graph, t):
+                raise NotImplementedError("the loop's own counters and arguments are read after it")
+        return results
+
+
+def _body(node: Node) -> int:
+    return int(node.options["body_subgraph_index"])
+
+
+def _is_read(graph: Graph, tensor: int) -> bool:
+    return tensor in graph.outputs or any(tensor in n.inputs for n in graph.nodes)
+
+
+def _initial(states: Sequence[Any], builder: Builder) -> dict[str, Any]:
+    """The argument that gives a layer its states; none where they are zeros, as they are by themselves."""
+    if not any(is_symbolic(s) or np.any(s) for s in states):
+        return {}
+    if builder.free_batch and not all(map(is_symbolic, states)):
+        raise UnknownBatch
+    start = [builder.symbolic(s, "state") for s in states]
+    return {"initial_state": start if len(start) > 1 else start[0]}
+
+
+def _lstm(kernel: Weight, recurrent: Sequence[Weight], biases: Sequence[Weight]) -> list[Any]:
+    return [kernel.transpose(1, 0), recurrent[0].transpose(1, 0), *(b.reshape(-1) for b in biases)]
+
+
+def _gru(kernel: Weight, recurrent: Sequence[Weight], biases: Sequence[Weight]) -> list[Any]:
+    """With two biases, they are the rows of one; with two recurrent kernels, the second is for the new values."""
+    turned = [r.transpose(1, 0) for r in recurrent]
+    joined = turned[0] if len(turned) == 1 else concatenate(turned, axis=1)
+    rows = [concatenate([b.reshape(1, -1) for b in biases], axis=0)] if len(biases) == 2 else biases
+    return [kernel.transpose(1, 0), joined, *(rows if len(biases) == 2 else (b.reshape(-1) for b in biases))]
+
+
+_KERAS_WEIGHTS: Mapping[str, Callable[..., list[Any]]] = {"LSTM": _lstm, "SimpleRNN": _lstm, "GRU": _gru}
+
+
+# ---- which tensors have time first
+
+
+def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoops:
+    producers, consumers = graph.producers(), graph.consumers()
+    loops = {n.index: n for n in graph.nodes if n.index in found}
+    pending = [t for k, n in loops.items() for t in (n.inputs[found[k].x], n.outputs[found[k].results])]
+    first, turning, leaks = set[int](), set[int](), False
+    while pending:
+        tensor = pending.pop()
+        if tensor in first or graph.tensors[tensor].is_constant:
+            continue
+        first.add(tensor)
+        around = [(producers[tensor], _enters)] if tensor in producers else []
+        around += [(node, _leaves) for node in consumers.get(tensor, ())]
+        for node, turns in around:
+            if node.op == "REVERSE_V2" and _axes(node, graph) == [0]:
+                turning.add(node.index)
+            if node.op in PASSING:
+                pending += [*node.inputs, *node.outputs]
+            elif turns(node, graph):
+                turning.add(node.index)
+            elif node.index not in found:
+                leaks |= not _slices_steps(node)
+        leaks |= tensor not in producers or tensor in graph.outputs
+    return RecurrentLoops(found, frozenset(turning), frozenset() if leaks else frozenset(first))
+
+
+def _enters(node: Node, graph: Graph) -> bool:
+    """Whether a node puts time first. A RESHAPE does where there is one sample."""
+    source, result = (graph.tensors[t].shape_signature for t in (node.inputs[0], node.outputs[0]))
+    reshapes = node.op == "RESHAPE" and source[:1] == (1,) == result[1:2] and len(result) == 3
+    return _transposes(node, graph) or (reshapes and -1 not in (*source, *result))
+
+
+def _leaves(node: Node, graph: Graph) -> bool:
+    """Whether a node puts the batch first, or takes the one step there is."""
+    source, result = (graph.tensors[t].shape_signature for t in (node.inputs[0], node.outputs[0]))
+    reshapes = node.op == "RESHAPE" and source[1:2] == (1,) == result[:1] and -1 not in (*source, *result)
+    takes_step = node.op == "STRIDED_SLICE" and source[:1] == (1,) and result == source[1:]
+    return takes_step or reshapes or _transposes(node, graph)
+
+
+def _transposes(node: Node, graph: Graph) -> bool:
+    perm = graph.tensors[node.inputs[1]].data if node.op == "TRANSPOSE" else None
+    return perm is not None and perm.tolist() == [1, 0, 2]
+
+
+def _slices_steps(node: Node) -> bool:
+    """Whether a node takes some steps, of all samples."""
+    masks = (int(node.options.get(mask, 0)) for mask in ("begin_mask", "end_mask"))
+    return node.op == "STRIDED_SLICE" and all(mask & BATCH_AXIS for mask in masks)
+
+
+def _axes(node: Node, graph: Graph) -> list[int] | None:
+    axes = graph.tensors[node.inputs[1]].data
+    return None if axes is None else axes.ravel().tolist()
+
+
+def _shaped(node: Node, value: Any, extents: tuple[int, ...]) -> Any:
+    """A value of some samples; of a RESHAPE, a layer that gives each of them its extents."""
+    if node.op != "RESHAPE" or value.shape[1:] == extents:
+        return value
+    return Layer(keras.layers.Reshape, value, config={"target_shape": extents})

@@ -1,0 +1,264 @@
+"""Loops that are a recurrent layer of Keras.
+
+Keras converts LSTM, GRU and SimpleRNN to a WHILE whose body takes one step. What a body computes is compared with what
+the layers' cells do (keras/src/layers/rnn/{lstm,gru,simple_rnn}.py, 3.x), term by term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from typing import Any
+
+from ..ir import Graph, Node, Tensor
+from ..terms import Terms
+
+ACTIVATIONS: Mapping[str, Callable[[Terms, int], int]] = {
+    "tanh": lambda t, x: t("TANH", x),
+    "sigmoid": lambda t, x: t("LOGISTIC", x),
+    "relu": lambda t, x: t("RELU", x),
+    "linear": lambda t, x: x,
+    "elu": lambda t, x: t("ELU", x),
+    "hard_sigmoid": lambda t, x: t.product(t("RELU6", t.sum(x, t.number(3))), t.number(SIXTH)),
+}
+GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}  # of each layer: its weights' rows are these times its units
+MOST_NODES = 200  # of a cell; Keras' have some forty
+SIXTH = 0.1666666716337204  # in float32
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A step of a recurrent layer.
+
+    layer: a class of keras.layers. kernel, recurrent, biases: tensors of the body. after: the terms of the states after
+    the step, the first of which is its result. config: the layer's arguments.
+    """
+
+    layer: str
+    kernel: int
+    recurrent: tuple[int, ...]
+    biases: tuple[int, ...]
+    after: tuple[int, ...]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A recurrent layer in a loop.
+
+    x, states, results: their places among the loop's values. x and results are (time, batch, features); results hold
+    one step where the layer gives its last alone.
+    """
+
+    cell: Cell
+    x: int
+    states: tuple[int, ...]
+    results: int
+    every_step: bool
+
+
+def recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence | None:
+    """What a WHILE is, if it is a recurrent layer that runs over all of a sequence."""
+    with suppress(LookupError, TypeError, ValueError):  # of a damaged file, whose fault its emission tells
+        return _recurrence(graphs, graph, node)
+    return None
+
+
+def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence | None:
+    cond, body = (graphs[int(node.options[f"{which}_subgraph_index"])] for which in ("cond", "body"))
+    same_values = len(cond.inputs) == len(body.inputs) == len(body.outputs) == len(node.inputs) == len(node.outputs)
+    if not same_values or len(body.nodes) > MOST_NODES:
+        return None
+    loop = Loop(Terms.of(body))
+    shapes = [graph.tensors[t].shape for t in node.inputs]
+    changing = [k for k in range(len(shapes)) if k not in (*loop.counters, *loop.fixed)]
+    results = [k for k in changing if len(shapes[k]) == 3]
+    starts = [graph.tensors[node.inputs[k]].data for k in loop.counters]
+    if len(results) != 1 or any(start is None or start.any() for start in starts):
+        return None
+    for x, index, step in loop.sequences():
+        lengths = [k for k in loop.fixed if _is_length(graph, node.inputs[k], node.inputs[x])]
+        if len(shapes[x]) != 3 or not _runs_through(
+            graph.tensors[node.inputs[x]], index, lengths, loop, Terms.of(cond)
+        ):
+            continue
+        for states in permutations(k for k in changing if k not in results):
+            for cell in loop.cells(step, states):
+                found = Recurrence(cell, x, states, results[0], loop.stores(results[0], index, cell.after[0]))
+                last_alone = loop.results[results[0]] == cell.after[0]
+                if (found.every_step or last_alone) and _fits(found, shapes, body):
+                    return found
+    return None
+
+
+def _fits(found: Recurrence, shapes: Sequence[tuple[int, ...]], body: Graph) -> bool:
+    """Whether the extents are those of the layer: a term does not tell a matrix from its reshaping."""
+    steps, batch, features = shapes[found.x]
+    units, gates = found.cell.config["units"], GATES[found.cell.layer]
+    kernel, *recurrent = (body.tensors[t].shape for t in (found.cell.kernel, *found.cell.recurrent))
+    return (
+        kernel == (gates * units, features)
+        and sum(rows for rows, _ in recurrent) == gates * units
+        and shapes[found.results] == (steps if found.every_step else 1, batch, units)
+        and all(shapes[k] == (batch, units) for k in found.states)
+    )
+
+
+def _is_length(graph: Graph, tensor: int, sequence: int) -> bool:
+    """Whether a tensor is the first extent of another."""
+    producers = graph.producers()
+    taken = producers.get(tensor)
+    if taken is None or taken.op != "STRIDED_SLICE" or graph.tensors[tensor].shape != ():
+        return False
+    begin, shape = graph.tensors[taken.inputs[1]].data, producers.get(taken.inputs[0])
+    return (
+        begin is not None
+        and not begin.any()
+        and shape is not None
+        and shape.op == "SHAPE"
+        and shape.inputs[0] == sequence
+    )
+
+
+def _runs_through(sequence: Tensor, index: int, lengths: Sequence[int], loop: Loop, cond: Terms) -> bool:
+    """Whether a condition holds for as long as counters, a sequence's own among them, are below its length.
+
+    lengths: the places of the values that are its length.
+    """
+    known = [cond.number(sequence.shape[0])] if sequence.shape_signature[0] != -1 else []
+    limits = [*known, *(cond("argument", k) for k in lengths)]
+    below = {cond("LESS", cond("argument", k), limit): k for k in loop.counters for limit in limits}
+    pending, found = list(cond.results), set[int | None]()
+    while pending:
+        term = pending.pop()
+        name, *parts = cond.keys[term]
+        if name == "LOGICAL_AND":
+            pending += parts
+        else:
+            found.add(below.get(term))
+    return index in found and None not in found
+
+
+@dataclass
+class Loop:
+    """What the body of a loop makes of its values, as terms.
+
+    counters: the places of the values that it adds one to. fixed: of those that it leaves as they are.
+    """
+
+    terms: Terms
+    results: list[int] = field(init=False)
+    values: list[int] = field(init=False)
+    counters: list[int] = field(init=False)
+    fixed: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        t = self.terms
+        self.results = t.results
+        self.values = [t("argument", k) for k in range(len(self.results))]
+        self.counters = [k for k, v in enumerate(self.values) if self.results[k] == t.sum(v, t.number(1))]
+        self.fixed = [k for k, v in enumerate(self.values) if self.results[k] == v]
+
+    def sequences(self) -> Iterator[tuple[int, int, int]]:
+        """(the place of a sequence, that of the counter that runs through it, the term of its step)."""
+        for term, key in enumerate(tuple(self.terms.keys)):
+            for x, index in product(self.fixed, self.counters):
+                if key[-2:] == (self.values[x], self.values[index]) and key[:2] == ("GATHER", ("axis", "0")):
+                    yield x, index, term
+
+    def stores(self, place: int, index: int, result: int) -> bool:
+        """Whether the value at a place is the results so far: those before, this step's, and room for those after."""
+        t, whole, counter = self.terms, self.values[place], self.values[index]
+        along = ("CONCATENATION", ("axis", "0"))
+        before = t("SLICE", whole, t.number(0, 0, 0), t(*along, counter, t.number(-1, -1)))
+        after = t("SLICE", whole, t(*along, t.sum(counter, t.number(1)), t.number(0, 0)), t.number(-1, -1, -1))
+        return self.results[place] == t(*along, before, result, after)
+
+    def cells(self, x: int, places: Sequence[int]) -> Iterator[Cell]:
+        """The cells that make of these states what the body makes of them."""
+        states = [self.values[k] for k in places]
+        for cell in (cell for kind in KINDS.get(len(states), ()) for cell in kind(self.terms, x, *states)):
+            if [self.results[k] for k in places] == list(cell.after):
+                yield cell
+
+
+def _products(t: Terms, x: int) -> list[tuple[int, int]]:
+    """The matrix products of x: (the tensor it is multiplied with, the term)."""
+    keys = tuple(enumerate(t.keys))
+    return [(t.keys[k[2]][1], term) for term, k in keys if k[:2] == ("FULLY_CONNECTED", x)]
+
+
+def _sums(t: Terms, *parts: int) -> list[tuple[tuple[int, ...], int]]:
+    """The sum of some terms, without and with a bias: (the bias' tensor, the term)."""
+    found: list[tuple[tuple[int, ...], int]] = [((), t.sum(*parts))]
+    for term, key in enumerate(tuple(t.keys)):
+        rest = [p for p in key[1:] if p not in parts] if key[0] == "ADD" else []
+        if len(rest) == 1 and len(key) == len(parts) + 2:
+            name, index, *_ = t.keys[rest[0]]
+            if name in ("tensor", "argument"):
+                found.append(((t.graph.inputs[index] if name == "argument" else index,), term))
+    return found
+
+
+def _parts(t: Terms, whole: int, count: int, units: int) -> list[int]:
+    return [t("part", k * units, (k + 1) * units, whole) for k in range(count)]
+
+
+def _units(t: Terms, recurrent: int) -> int:
+    return t.graph.tensors[recurrent].shape[-1]
+
+
+def _simple_rnn(t: Terms, x: int, h: int) -> Iterator[Cell]:
+    """h' = act(x W + h R + b)."""
+    for (w, xw), (r, hr) in product(_products(t, x), _products(t, h)):
+        for (bias, total), (name, act) in product(_sums(t, xw, hr), ACTIVATIONS.items()):
+            config = {"units": _units(t, r), "activation": name}
+            yield Cell("SimpleRNN", w, (r,), bias, (act(t, total),), config)
+
+
+def _lstm(t: Terms, x: int, h: int, c: int) -> Iterator[Cell]:
+    """i, f, g, o = x W + h R + b;  c' = rec(f) c + rec(i) act(g);  h' = rec(o) act(c')."""
+    for (w, xw), (r, hr) in product(_products(t, x), _products(t, h)):
+        for (bias, total), (name, act), (gate, rec) in product(
+            _sums(t, xw, hr), ACTIVATIONS.items(), ACTIVATIONS.items()
+        ):
+            i, f, g, o = _parts(t, total, 4, _units(t, r))
+            after = t.sum(t.product(rec(t, f), c), t.product(rec(t, i), act(t, g)))
+            result = t.product(rec(t, o), act(t, after))
+            config = {"units": _units(t, r), "activation": name, "recurrent_activation": gate}
+            yield Cell("LSTM", w, (r,), bias, (result, after), config)
+
+
+def _gru(t: Terms, x: int, h: int) -> Iterator[Cell]:
+    """z, r: rec(x W + b + h R + b');  h' = z h + (1 - z) act((x W + b)_h + r (h R + b')_h)."""
+    for (w, xw), (r, hr) in product(_products(t, x), _products(t, h)):
+        for (b, of_x), (b2, of_h) in product(_sums(t, xw), _sums(t, hr)):
+            if len(b) != len(b2):
+                continue
+            xs, hs = (_parts(t, whole, 3, _units(t, r)) for whole in (of_x, of_h))
+            for (name, act), (gate, rec) in product(ACTIVATIONS.items(), ACTIVATIONS.items()):
+                z, reset = (rec(t, t.sum(xs[k], hs[k])) for k in (0, 1))
+                new = act(t, t.sum(xs[2], t.product(reset, hs[2])))
+                config = {"units": _units(t, r), "activation": name, "recurrent_activation": gate}
+                yield Cell("GRU", w, (r,), (*b, *b2), (_mix(t, z, h, new),), {**config, "reset_after": True})
+
+
+def _gru_reset_before(t: Terms, x: int, h: int) -> Iterator[Cell]:
+    """z, r: rec(x W + b + h R);  h' = z h + (1 - z) act((x W + b)_h + (r h) R_h)."""
+    for (w, xw), (r, hr), (gate, rec) in product(_products(t, x), _products(t, h), ACTIVATIONS.items()):
+        for b, of_x in _sums(t, xw):
+            xs, hs = _parts(t, of_x, 3, _units(t, r)), _parts(t, hr, 2, _units(t, r))
+            z, reset = (rec(t, t.sum(xs[k], hs[k])) for k in (0, 1))
+            for (last, hr_last), (name, act) in product(_products(t, t.product(reset, h)), ACTIVATIONS.items()):
+                new = act(t, t.sum(xs[2], hr_last))
+                config = {"units": _units(t, r), "activation": name, "recurrent_activation": gate}
+                yield Cell("GRU", w, (r, last), b, (_mix(t, z, h, new),), {**config, "reset_after": False})
+
+
+def _mix(t: Terms, z: int, h: int, new: int) -> int:
+    return t.sum(t.product(z, h), t.product(t("SUB", t.number(1), z), new))
+
+
+KINDS: Mapping[int, Sequence[Callable[..., Iterator[Cell]]]] = {1: (_simple_rnn, _gru, _gru_reset_before), 2: (_lstm,)}
