@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from liteback.cli.shared import run_options
+from liteback.cli.run import Run
 from liteback_deploy import boards
 from liteback_deploy.endpoint import SshOptions
 from liteback_deploy.errors import BadRequest
@@ -63,11 +63,11 @@ def test_what_a_target_means() -> None:
 
 @pytest.mark.usefixtures("file")
 def test_the_command_line_comes_before_the_file() -> None:
-    assert run_options("kitchen", "", "default", "", 1, 0).kernels == "builtin"
-    assert run_options("kitchen", "", "default", "", 1, 0).threads == 2
-    told = run_options("kitchen", "ai_edge_litert", "reference", "", 3, 0)
+    assert Run().options_on("kitchen").kernels == "builtin"
+    assert Run().options_on("kitchen").threads == 2
+    told = Run(runtime="ai_edge_litert", kernels="reference", threads=3).options_on("kitchen")
     assert (told.runtime, told.kernels, told.threads) == ("ai_edge_litert", "reference", 3)
-    assert run_options("local", "", "default", "", 1, 0).threads == 1
+    assert Run().options_on("local").threads == 1
     assert SshOptions(port=1).over(SshOptions(port=2, jump="a")) == SshOptions(port=1, jump="a")
 
 

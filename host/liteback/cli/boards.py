@@ -11,31 +11,8 @@ import typer
 
 from . import tables
 from .group import boards_of, on_each
-from .shared import (
-    Delegate,
-    Direct,
-    Gates,
-    InputRange,
-    Json,
-    Kernels,
-    Memory,
-    ModelFile,
-    Random,
-    Report,
-    Runtime,
-    Samples,
-    Seed,
-    Source,
-    Target,
-    Threads,
-    check_gates,
-    emit_json,
-    inputs_for,
-    out,
-    progress,
-    raise_gates,
-    run_options,
-)
+from .run import Run, read, runs_model
+from .shared import Direct, Gates, Json, ModelFile, Report, Target, check_gates, emit_json, out, progress, raise_gates
 
 if TYPE_CHECKING:
     from ..doctor import Check
@@ -71,48 +48,35 @@ def sound(target: str, checks: list[Check]) -> dict[str, Any]:
     return {"target": target, "checks": [c.to_json() for c in checks], "ok": True}
 
 
+@runs_model
 def capture(
     model: ModelFile,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="RECORDING", help="The recording's folder.")],
-    inputs: Source = None,
-    random: Random = None,
-    seed: Seed = 0,
-    samples: Samples = None,
-    input_range: InputRange = None,
-    target: Target = "local",
-    direct: Direct = None,
+    run: Run,
     select: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="conv2d_*, op:CONV_2D, #12..30, !name. Repeatable; all if not given."),
     ] = None,
-    budget: Annotated[int | None, typer.Option(metavar="BYTES", help="Tapped tensors a pass may hold.")] = None,
-    runtime: Runtime = "",
-    kernels: Kernels = "default",
-    delegate: Delegate = "",
-    threads: Threads = 1,
-    memory: Memory = 0,
+    budget: Annotated[int | None, typer.Option(metavar="BYTES", min=1, help="Tapped tensors a pass may hold.")] = None,
     json: Json = False,
 ) -> None:
     """Record what the board computes: every layer's output, on every sample, with a certificate."""
-    from ..files import read_model
-    from ..lift import lift
     from ..session.board import connect
-    from ..session.capture import capture as run
+    from ..session.capture import capture as record
 
-    data = read_model(model)
-    lifted = lift(data)
-    samples_of = inputs_for(lifted, inputs, random, seed, samples, input_range)
+    data, lifted = read(model)
+    samples = run.samples_for(lifted)
 
     def on(name: str, folder: Path, bar: Report) -> dict[str, Any]:
-        options = run_options(name, runtime, kernels, delegate, threads, memory)
-        with connect(name, direct) as board:
-            return capture_document(run(board, lifted, data, samples_of, folder, options, select or (), budget, bar))
+        options = run.options_on(name)
+        with connect(name, run.direct) as board:
+            return capture_document(record(board, lifted, data, samples, folder, options, select or (), budget, bar))
 
-    if names := boards_of(target):
+    if names := boards_of(run.target):
         on_each(names, lambda name, bar: certified(on(name, output / name, bar)), json)
         return
     with progress() as bar:
-        document = on(target, output, bar)
+        document = on(run.target, output, bar)
     if json:
         emit_json(document)
     else:
@@ -150,38 +114,27 @@ def capture_document(recording: Any) -> dict[str, Any]:
     }
 
 
+@runs_model
 def prove(
     old: Annotated[Path, typer.Argument(metavar="OLD.tflite", help="The file that runs today.")],
     new: Annotated[Path, typer.Argument(metavar="NEW.tflite", help="The file that is to take its place.")],
-    inputs: Source = None,
-    random: Random = None,
-    seed: Seed = 0,
-    samples: Samples = None,
-    input_range: InputRange = None,
-    target: Target = "local",
-    direct: Direct = None,
+    run: Run,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the two recordings here.")] = None,
     gate: Gates = None,
-    runtime: Runtime = "",
-    kernels: Kernels = "default",
-    delegate: Delegate = "",
-    threads: Threads = 1,
-    memory: Memory = 0,
     json: Json = False,
 ) -> None:
     """Run an old file and a new one on the board: outputs, layers, latency, size, with gates."""
-    from ..files import read_model
-    from ..lift import lift
-    from ..prove import prove as run
+    from ..prove import prove as both
     from ..session.board import connect
 
-    files = {f"{old.name} (old)": read_model(old), f"{new.name} (new)": read_model(new)}
-    samples_of = inputs_for(lift(next(iter(files.values()))), inputs, random, seed, samples, input_range)
+    (old_data, lifted), (new_data, _) = read(old), read(new)
+    files = {f"{old.name} (old)": old_data, f"{new.name} (new)": new_data}
+    samples = run.samples_for(lifted)
 
     def on(name: str, folder: Path, bar: Report) -> Proof:
-        options = run_options(name, runtime, kernels, delegate, threads, memory)
-        with connect(name, direct) as board:
-            return run(board, files, samples_of, folder, options, progress=bar)
+        options = run.options_on(name)
+        with connect(name, run.direct) as board:
+            return both(board, files, samples, folder, options, progress=bar)
 
     def judged(proof: Proof) -> dict[str, Any]:
         failures = check_gates(gate, proof.comparison)
@@ -190,10 +143,10 @@ def prove(
 
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liteback-prove-")))
-        if names := boards_of(target):
+        if names := boards_of(run.target):
             on_each(names, lambda name, bar: judged(on(name, folder / name, bar)), json)
             return
-        proof = on(target, folder, stack.enter_context(progress()))
+        proof = on(run.target, folder, stack.enter_context(progress()))
     failures = check_gates(gate, proof.comparison)
     if json:
         emit_json({**proof.to_json(), "gates": failures, "passed": proof.passed and not failures})

@@ -14,7 +14,7 @@ from rich.text import Text
 from liteback_deploy.boards import BoardEntry
 
 from . import tables
-from .shared import Json, Runtime, emit_json, err, out, progress
+from .shared import Json, Runtime, emit_json, err, out, parsed_as, progress
 
 _WAY_THERE: dict[str, Any] = {
     "target": Annotated[
@@ -56,10 +56,7 @@ def on_board(command: Callable[..., None]) -> Callable[..., None]:
         name, *way = (given.pop(key) for key in _WAY_THERE)
         command(remote_board(name, SshOptions(*way)), **given)
 
-    parameters = [target.replace(default=inspect.Parameter.empty), *options, *way_there]
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what the parser reads
-    called.__annotations__ = {p.name: p.annotation for p in parameters}
-    return called
+    return parsed_as(called, [target.replace(default=inspect.Parameter.empty), *options, *way_there])
 
 
 @on_board

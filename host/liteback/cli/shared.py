@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +19,6 @@ from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..comparison.result import Comparison
-    from ..inputs import Inputs
-    from ..ir import Model
-    from ..session.board import RunOptions
 
 # gRPC's core tells of every connection that ends, on stderr; what matters comes back as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -41,94 +39,41 @@ Direct = Annotated[
         show_default=False,
     ),
 ]
-Source = Annotated[
-    Path | None,
-    typer.Option("--inputs", help="Samples: .npz, .npy, a folder of images, or a folder of WAV files."),
-]
-Random = Annotated[int | None, typer.Option("--random", metavar="N", help="N random samples instead of --inputs.")]
-Seed = Annotated[int, typer.Option(help="Seed of --random.")]
-Samples = Annotated[int | None, typer.Option(metavar="N", help="Use the first N samples of --inputs.")]
-InputRange = Annotated[
-    str | None,
-    typer.Option(metavar="LOW,HIGH", help="Real range that pixels or sound are scaled to, e.g. -1,1."),
-]
 Runtime = Annotated[str, typer.Option(help="tflite_runtime or ai_edge_litert; the board's first if not given.")]
-Kernels = Annotated[str, typer.Option(help="default, builtin (no default delegate) or reference.")]
-Delegate = Annotated[str, typer.Option(metavar="PATH", help="A delegate's shared library on the board.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the interpreter.")]
-Memory = Annotated[
-    int,
-    typer.Option(metavar="BYTES", help="Address space of the process that runs the model; 0: 2 GiB and 4 × the file."),
-]
+
+
+def _checked_gates(gates: list[str] | None) -> list[str] | None:
+    """A gate that is malformed is told of now, not when the board has run for an hour."""
+    if gates:
+        from ..comparison.gates import parse_gate
+
+        for text in gates:
+            parse_gate(text)
+    return gates
+
+
 Gates = Annotated[
     list[str] | None,
     typer.Option(
-        "--gate", metavar="'MODE.METRIC<=X'", help="e.g. isolated.lsb_max<=1, output.sqnr_db>=30. Repeatable."
+        "--gate",
+        metavar="'MODE.METRIC<=X'",
+        help="e.g. isolated.lsb_max<=1, output.sqnr_db>=30. Repeatable.",
+        callback=_checked_gates,
     ),
 ]
+
+
+def parsed_as(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The command, with these parameters for what the parser reads."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
 
 
 def emit_json(document: dict[str, Any]) -> None:
     """Print the one JSON document of a command."""
     out.documented = True
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
-
-
-def inputs_for(
-    model: Model, source: Path | None, random: int | None, seed: int, samples: int | None, value_range: str | None
-) -> Inputs:
-    """The samples that the options of a command ask for.
-
-    Raises:
-        UsageError: neither or both of --inputs and --random, or what `read_inputs` refuses.
-    """
-    from ..inputs import random_inputs, read_inputs
-
-    if (source is None) == (random is None):
-        raise UsageError(
-            "Samples come from --inputs PATH (an .npz, .npy, a folder of images or WAV files) or from --random N. "
-            f"Received: {'both' if source else 'neither'}."
-        )
-    if random is not None:
-        if samples is not None:
-            raise UsageError(f"--samples is for --inputs; --random N says how many. Received: both, with {samples}.")
-        return random_inputs(model.main, random, seed)
-    if source is None or not source.exists():
-        raise UsageError(f"There is nothing at --inputs {str(source)!r}.")
-    scaled = _range(value_range) if value_range else None
-    return read_inputs(source, model.main, samples, signatures=model.signatures, value_range=scaled)
-
-
-def _range(text: str) -> tuple[float, float]:
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low = high = 0.0
-    if not low < high:
-        raise UsageError(f"--input-range is LOW,HIGH with LOW below HIGH, such as -1,1. Received: {text!r}.")
-    return low, high
-
-
-def run_options(target: str, runtime: str, kernels: str, delegate: str, threads: int, memory: int) -> RunOptions:
-    """How the board is asked to run the model; what is left at its default is the boards file's to say.
-
-    Raises:
-        UsageError: there are no such kernels, or the boards file breaks a rule.
-    """
-    from ..session.board import RunOptions
-    from ..session.remote import board_entry
-
-    own = board_entry(target).run
-    options = RunOptions(
-        runtime=runtime or own.get("runtime", ""),
-        kernels=kernels if kernels != "default" else own.get("kernels", kernels),
-        delegate=delegate or own.get("delegate", ""),
-        threads=threads if threads != 1 else own.get("threads", threads),
-        memory_bytes=memory,
-    )
-    if options.kernels not in ("default", "builtin", "reference"):
-        raise UsageError(f"--kernels is default, builtin or reference. Received: {options.kernels!r}.")
-    return options
 
 
 def check_gates(gates: list[str] | None, *comparisons: Comparison) -> list[str]:

@@ -9,81 +9,55 @@ import typer
 
 from . import tables
 from .group import boards_of, on_each
+from .run import Run, read, runs_model
 from .shared import (
-    Delegate,
-    Direct,
     Gates,
-    InputRange,
     Json,
-    Kernels,
-    Memory,
     ModelFile,
-    Random,
     Report,
-    Runtime,
-    Samples,
-    Seed,
-    Source,
-    Target,
-    Threads,
     check_gates,
     emit_json,
-    inputs_for,
     load_tensorflow,
     out,
     progress,
     raise_gates,
-    run_options,
 )
 
 if TYPE_CHECKING:
     from ..roundtrip import Trip
 
 
+@runs_model
 def roundtrip(
     model: ModelFile,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Everything goes here.")],
-    inputs: Source = None,
-    random: Random = None,
-    seed: Seed = 0,
-    samples: Samples = None,
-    input_range: InputRange = None,
-    target: Target = "local",
-    direct: Direct = None,
+    run: Run,
     gate: Gates = None,
-    runtime: Runtime = "",
-    kernels: Kernels = "default",
-    delegate: Delegate = "",
-    threads: Threads = 1,
-    memory: Memory = 0,
     json: Json = False,
 ) -> None:
     """All of it: inspect, capture, reconstruct, calibrate, compare, export, prove, and a report."""
-    from ..files import read_model
-    from ..lift import lift
-
-    data = read_model(model)
-    samples_of = inputs_for(lift(data), inputs, random, seed, samples, input_range)
+    data, lifted = read(model)
+    samples = run.samples_for(lifted)
     load_tensorflow()
-    from ..roundtrip import roundtrip as run
+    from ..roundtrip import roundtrip as whole_trip
     from ..roundtrip import to_json
     from ..session.board import connect
 
     def on(name: str, folder: Path, bar: Report) -> Trip:
-        options = run_options(name, runtime, kernels, delegate, threads, memory)
-        with connect(name, direct) as board:
-            return run(board, model.name, data, samples_of, folder, options, bar)
+        options = run.options_on(name)
+        with connect(name, run.direct) as board:
+            return whole_trip(board, model.name, data, samples, folder, options, bar)
 
     def judged(trip: Trip) -> dict[str, Any]:
         raise_gates(check_gates(gate, trip.primary))
         return to_json(trip)
 
-    if names := boards_of(target):
+    if names := boards_of(run.target):
         # One after the other: Keras builds its models in one thread.
         on_each(names, lambda name, bar: judged(on(name, output / name, bar)), json, at_once=1)
         return
     with progress() as bar:
-        trip = on(target, output, bar)
+        trip = on(run.target, output, bar)
     failures = check_gates(gate, trip.primary)
     if json:
         emit_json({**to_json(trip), "gates": failures})

@@ -21,6 +21,7 @@ _KERNELS = {
     "builtin": agent_pb2.BUILTIN,
     "reference": agent_pb2.REFERENCE,
 }
+MAX_THREADS = 256  # each is made when the model is loaded: a hundred thousand take minutes
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,14 @@ def run_config(
     """The options as the agent takes them.
 
     Raises:
-        UsageError: there is no such kernel set.
+        UsageError: there is no such kernel set, or a number is out of range.
     """
     if options.kernels not in _KERNELS:
         raise UsageError(f"kernels is one of {', '.join(_KERNELS)}. Received: {options.kernels!r}")
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise UsageError(f"threads is a number up to {MAX_THREADS}. Received: {options.threads}.")
+    if not 0 <= options.memory_bytes < 2**63:
+        raise UsageError(f"memory_bytes is a number below 2**63. Received: {options.memory_bytes}.")
     return agent_pb2.RunConfig(
         sha256=sha256,
         patches=[agent_pb2.Patch(offset=p.offset, replace=p.replace, append=p.append) for p in patches],
