@@ -1,5 +1,21 @@
-"""`python -m liteback`."""
+"""`python -m liteback`, and the command `liteback`."""
 
-from .cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """The console command. Ctrl-C is answered as quietly while it is still importing as it is later on."""
+    try:
+        from .cli.main import run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,1 @@
 """The command line: `liteback COMMAND`. Each command's module imports what it needs when it runs."""
-
-from .main import main
-
-__all__ = ["main"]

@@ -59,11 +59,6 @@ def _top(
     pass
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The console command."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run a command line. Returns the exit code."""
     signal.signal(signal.SIGTERM, _interrupt)

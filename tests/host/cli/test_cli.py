@@ -200,10 +200,16 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["capture", "dense.tflite", "-o", "rec"], 2, "--random"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--samples", "9"], 2, "--samples"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--kernels", "fast"], 2, "reference"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--memory", "1" + "0" * 30], 2, "memory_bytes"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--memory", "-1"], 2, "--memory"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--threads", "100000"], 2, "threads"),
+        (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--budget", "0"], 2, "--budget"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--select", "nosuch"], 2, "nosuch"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "pi@nowhere"], 3, "pi@nowhere"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--target", "a b"], 2, "user@host"),
         (["capture", "dense.tflite", "--random", "1", "-o", "rec", "--runtime", "nosuch"], 5, "'nosuch'. `liteback"),
+        (["roundtrip", "dense.tflite", "--random", "1", "-o", "rec", "--gate", "nonsense"], 2, "SCOPE.METRIC"),
+        (["prove", "dense.tflite", "noise.tflite", "--random", "1"], 8, "noise.tflite: "),
         (["reconstruct", "dense.tflite", "-o", "out.txt"], 2, ".keras"),
         (["reconstruct", "dense.tflite", "-o", "out.keras", "--numerics", "vague"], 2, "fakequant"),
         (["compare", "dense.tflite", "nothing"], 2, "manifest.json"),
@@ -241,6 +247,23 @@ def test_a_reader_that_leaves_is_no_failure(form: str, dense: Path) -> None:
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_ctrl_c_while_it_is_still_importing() -> None:
+    code = """
+import sys
+
+class Pressed:
+    def find_spec(self, name, *rest):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Pressed())
+from liteback.__main__ import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (130, "Interrupted.\n")
 
 
 def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_path: Path) -> None:
