@@ -71,7 +71,7 @@ def inspection(console: Terminal, name: str, found: Inspection, nodes: bool) -> 
         facts.add_row(Text("reconstructs", "green"), f"in {', '.join(found.numerics)}")
         for problem in found.inexact[:SHOWN]:
             facts.add_row("not exact", str(problem))
-    console.print(facts)
+    console.draw(facts)
     if nodes:
         _nodes(console, found)
     if not found.unsupported:
@@ -79,7 +79,7 @@ def inspection(console: Terminal, name: str, found: Inspection, nodes: bool) -> 
     rows = table("operator", "at", "reason", title=Text.assemble(("does not reconstruct", "bold red"), "; in the way:"))
     for problem in found.unsupported:
         rows.add_row(problem.op, problem.tensor, problem.reason)
-    console.print(rows)
+    console.draw(rows)
 
 
 def _nodes(console: Terminal, found: Inspection) -> None:
@@ -92,7 +92,7 @@ def _nodes(console: Terminal, found: Inspection) -> None:
                 shape = "×".join(map(str, tensor.shape_signature)) or "scalar"
                 fused = "" if node.activation == "NONE" else node.activation
                 rows.add_row(node.name, reads, f"#{t}", tensor.dtype, shape, f"{tensor.nbytes:,}", _grid(tensor), fused)
-        console.print(rows)
+        console.draw(rows)
 
 
 def _describe(tensor: Tensor) -> str:
@@ -138,20 +138,23 @@ def _yes(value: bool) -> str:
 def comparison(console: Terminal, result: Comparison) -> None:
     ranked = result.worst_first()
     differ = [_share(row.value("isolated", "lsb_differ")) for row in ranked[:SHOWN]]
-    rows = table("", "layer", "operator", ">isolated", *[">differ"] * any(differ), ">cumulative", ">SQNR dB")
-    rows.columns[0].no_wrap = rows.columns[1].no_wrap = True
-    rows.columns[2].overflow = "ellipsis"  # where it gets narrow: a layer's name, which one copies, says it as well
+    wide = console.width >= 80  # else without the operators: a layer's name says what it is
+    operator = ["operator"] * wide
+    rows = table("", "layer", *operator, ">isolated", *[">differ"] * any(differ), ">cumulative", ">SQNR dB")
+    rows.columns[0].no_wrap, rows.columns[1].no_wrap = True, wide
+    if wide:
+        rows.columns[2].overflow = "ellipsis"
     for row, share in zip(ranked, differ, strict=False):
         rows.add_row(
             DRIFT if row.drift else verdict(row.agrees),
             row.node,
-            row.op,
+            *[row.op] * wide,
             _error(row, "isolated"),
             *[share] * any(differ),
             _error(row, "cumulative"),
             _number(row.value("cumulative", "sqnr_db")),
         )
-    console.print(rows)
+    console.draw(rows)
     if len(ranked) > SHOWN:
         console.say(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
@@ -206,7 +209,7 @@ def calibration(console: Terminal, result: Calibration, output: Path) -> None:
         open_ = "" if len(exact) < 2 else f" (undetermined: {', '.join(exact)})"
         rows.add_row(verdict(all(f.exact for f in fits)), kind, f"{len(fits)}", words + open_, _telling(fits))
     if kinds:
-        console.print(rows)
+        console.draw(rows)
     for fit in found.unmatched:
         bins = ", ".join(f"{q} LSB: {n:,}" for q, n in fit.histogram.items() if q != "0")
         why = fit.reason or f"nearest {fit.nearest}: {fit.differing[fit.nearest]:,} of {fit.elements:,} differ; {bins}"
@@ -242,7 +245,7 @@ def export(console: Terminal, output: Path, patched: Patched, identical: bool) -
     rows = table("layer", "constant", ">changed", ">clipped")
     for c in patched.changed:
         rows.add_row(c.layer, f"#{c.tensor} {_short(c.name)}", f"{c.changed:,} of {c.elements:,}", f"{c.clipped:,}")
-    console.print(rows)
+    console.draw(rows)
     console.say(WROTE, f"{output}: {len(patched.changed)} constants changed, every other byte as it was")
 
 
@@ -259,7 +262,7 @@ def proof(console: Terminal, result: Proof) -> None:
     for key, old in result.old.percentiles.items():
         rows.add_row(f"latency {key[:-3]}", f"{old:.3f} ms", f"{result.new.percentiles[key]:.3f} ms")
     rows.add_row("size", f"{result.old.size:,} bytes", f"{result.new.size:,} bytes")
-    console.print(rows)
+    console.draw(rows)
     for k, output in enumerate(result.comparison.outputs):
         m = output.metrics
         if m is not None:
@@ -274,7 +277,7 @@ def checks(console: Terminal, found: Sequence[Check]) -> None:
     rows = table("", "check", "found")
     for check in found:
         rows.add_row(verdict(check.ok), check.name, check.detail)
-    console.print(rows)
+    console.draw(rows)
 
 
 def deployed(console: Terminal, result: Deployed) -> None:
@@ -283,12 +286,12 @@ def deployed(console: Terminal, result: Deployed) -> None:
     for name, value in _found(result):
         rows.add_row(name, value)
     if result.dry_run:
-        console.print(rows)
+        console.draw(rows)
     steps = table("step", "does")
     for step in plan.steps:
         steps.add_row(step.name, step.does)
     if plan.steps:
-        console.print(steps)
+        console.draw(steps)
     if result.dry_run:
         console.say(f"a dry run: nothing was changed on {result.target}")
         return
@@ -321,7 +324,7 @@ def outcomes(console: Terminal, found: Sequence[Outcome]) -> None:
     for outcome in found:
         where = outcome.document.get("recording") or outcome.document.get("report") or "good"
         rows.add_row(verdict(outcome.error is None), outcome.board, str(outcome.error or where))
-    console.print(rows)
+    console.draw(rows)
 
 
 def agreement(console: Terminal, found: Agreement) -> None:
@@ -331,7 +334,7 @@ def agreement(console: Terminal, found: Agreement) -> None:
     for a in found.boards:
         cells = (pairs.get(frozenset((a, b))) if a != b else None for b in found.boards)
         rows.add_row(a, *("" if pair is None else f"{pair.equal} of {pair.tensors}" for pair in cells))
-    console.print(rows)
+    console.draw(rows)
     for pair in found.pairs:
         parting = f"first differ in {pair.first}: {pair.differing:,} of {pair.elements:,} elements"
         same = "the same bits everywhere"
@@ -346,14 +349,17 @@ def agent_status(console: Terminal, document: dict[str, Any]) -> None:
     if direct := document.get("direct"):
         found = direct["problem"] or "with mutual TLS"
         rows.add_row("directly", _told(direct["answers"], f"port {direct['port']}: {found}"))
-    console.print(rows)
+    console.draw(rows)
 
 
 def versions(console: Terminal, facts: Facts) -> None:
     rows = table("version", "")
     for name in facts.versions:
         rows.add_row(name, {facts.current: "current", facts.previous: "to roll back to"}.get(name, ""))
-    console.print(rows if facts.versions else "no agent is installed")
+    if facts.versions:
+        console.draw(rows)
+    else:
+        console.say("no agent is installed")
 
 
 def trip(console: Terminal, result: Trip) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+_LEAST = 6  # characters of a column that wraps
 
 
 class Terminal(Console):
@@ -20,6 +24,15 @@ class Terminal(Console):
     def say(self, *parts: str | Text) -> None:
         """One line, which only the terminal breaks: what is copied from it is whole."""
         self.print(*parts, soft_wrap=True)
+
+    def draw(self, rows: Table) -> None:
+        """A table. Columns that do not wrap do, where they leave the others no room: nothing is cut off."""
+        stiff = [c for c in rows.columns if c.no_wrap]
+        taken = sum(max(cell_len(str(cell)) for cell in (c.header, *c.cells)) for c in stiff)
+        if taken + 2 * len(rows.columns) + _LEAST * (len(rows.columns) - len(stiff)) > self.width:
+            for column in stiff:
+                column.no_wrap = False
+        self.print(rows)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # a reader that leaves is no failure; rich itself would exit with 1

@@ -63,6 +63,23 @@ def test_a_layer_that_is_wrong_by_itself_is_named(recording: Recording) -> None:
     assert f"wrong: {found.isolated_faults[0].node}" in text
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_a_narrow_terminal_cuts_nothing_off(recording: Recording, width: int) -> None:
+    found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
+    long = replace(found, rows=tuple(replace(r, node=f"depthwise_conv2d_{k}23") for k, r in enumerate(found.rows)))
+    lines = shown(tables.comparison, long, width=width).splitlines()[:-1]
+    assert all(len(line) <= width for line in lines)
+    assert sum(line[:2] in ("ok", "!!") for line in lines) == len(long.rows)
+    names = "".join(line[4:].split(" ")[0] for line in lines)
+    everything = "".join("".join(line.split()) for line in lines)
+    for row in long.rows:
+        assert row.node in names
+    if width >= 60:  # in one line, the names aside
+        assert {"isolated", "differ", "cumulative", "SQNR"} < set(" ".join(lines).split())
+        assert "0.00%" in everything
+        assert "2.9e-02ofrange" in everything
+
+
 def proof(recording: Recording, **changes: Any) -> Proof:
     name = "a_model_of_a_name_that_is_as_long_as_such_names_are.tflite"
     sides = [Side(f"{name} ({age})", 1000, recording, (1_234_000,)) for age in ("old", "new")]
