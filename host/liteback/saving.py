@@ -43,6 +43,8 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
                 _write_saved_model({"serving_default": emission, **signatures}, fresh)
     except OSError as error:
         raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+    except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:  # TensorFlow's words for a full disk
+        raise UsageError(f"Cannot write {str(path)!r}: {error.message}.") from error
 
 
 def check_ending(path: Path) -> None:

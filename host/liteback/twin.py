@@ -121,9 +121,15 @@ class OutputsOnly:
     def __init__(self, path: Path, source: Model) -> None:
         try:
             self._loaded = tf.saved_model.load(str(path))
-            self._serve = self._loaded.signatures["serving_default"]
         except (OSError, KeyError, ValueError) as error:
-            raise UsageError(f"{str(path)!r} is no SavedModel with a signature `serving_default`: {error}") from error
+            raise UsageError(f"{str(path)!r} is no SavedModel that can be loaded: {error}") from error
+        signatures = self._loaded.signatures
+        if "serving_default" not in signatures:
+            raise UsageError(
+                "A SavedModel is compared by its signature `serving_default`, which `reconstruct` writes. "
+                f"Received: {str(path)!r} with {', '.join(map(repr, signatures)) or 'no signature'}."
+            )
+        self._serve = signatures["serving_default"]
         self.name = path.name
         key = serving_signature(source)
         self.graph = source.main if key is None else graph_of_signature(source.graphs, source.signatures, key)
@@ -161,7 +167,7 @@ def load_model(path: Path) -> Any:
     """A Keras model from a .keras or .h5 file.
 
     Raises:
-        UsageError: there is none at that path.
+        UsageError: there is none at that path, or it is of a kind that no reconstruction is.
     """
     if not path.exists():
         raise UsageError(f"There is no model at {str(path)!r}.")
@@ -171,6 +177,12 @@ def load_model(path: Path) -> Any:
             "Give the .keras file that `liteback reconstruct -o model.keras` writes."
         )
     try:
-        return keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         raise UsageError(f"{str(path)!r} is no Keras model that can be loaded: {error}") from error
+    if not hasattr(model, "operations"):
+        raise UsageError(
+            f"{str(path)!r} is a {type(model).__name__}; what `liteback reconstruct` writes is a Functional model. "
+            "Give that one, trained further or not."
+        )
+    return model

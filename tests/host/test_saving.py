@@ -7,11 +7,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from liteback.errors import UsageError
+from liteback.lift import lift
 from liteback.reconstruction import reconstruction
 from liteback.saving import check_ending, save
+from liteback.twin import OutputsOnly, load_model
 from tflite_build import Op, Subgraph, Tensor, build_model
 
 
@@ -32,6 +35,30 @@ def test_a_file_loads_with_keras_and_is_written_in_silence(
     assert [str(warning.message) for warning in recwarn] == []
     model = keras.models.load_model(path, compile=False)
     np.testing.assert_array_equal(model(np.float32([[1, 2, 3, 4]])), [[1, 2]])
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "own.keras")
+    with pytest.raises(UsageError, match=r"is a Sequential; .* Functional"):
+        load_model(tmp_path / "own.keras")
+
+
+def test_a_saved_model_of_other_signatures_is_refused(tmp_path: Path) -> None:
+    module = tf.Module()
+    call = tf.function(lambda x: x + 1, input_signature=[tf.TensorSpec([1])])
+    tf.saved_model.save(module, str(tmp_path / "own"), signatures={"encode": call.get_concrete_function()})
+    with pytest.raises(UsageError, match="'encode'"):
+        OutputsOnly(tmp_path / "own", lift(dense()))
+
+
+def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **how: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "saved; No space left on device")
+
+    monkeypatch.setattr("liteback.saving._write_saved_model", full)
+    with pytest.raises(UsageError, match=r"Cannot write .*No space left"):
+        save(reconstruction(dense()), tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_ending_is_refused() -> None:
