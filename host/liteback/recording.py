@@ -14,10 +14,13 @@ recording that was cut short goes on at the first (sample, pass) it does not hav
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,29 @@ class _Entry:
     sample: int
     pass_: int | None
     invoke_ns: int
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Be the one process that writes to a recording, until the end of the context.
+
+    Raises: UsageError when another one does.
+    """
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise UsageError(
+            f"A recording is written by one command at a time. Received: {path}, which another one is writing. "
+            "Wait for it, or record into a new folder."
+        ) from None
+    except OSError:  # not every file system has locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 class RecordingWriter:
@@ -74,6 +100,7 @@ class RecordingWriter:
             beside.rename(path)
             sync_folder(path.parent)
         except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
             raise UsageError(f"A recording's folder must be writable. Received: {path}: {error.strerror}.") from None
         return cls(path, manifest, {})
 
@@ -136,10 +163,7 @@ class RecordingWriter:
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
-            raise RunFailed(
-                f"Cannot write {str(self._path / name)!r}: {error.strerror or error}. "
-                "What was recorded is kept: the same command goes on from there."
-            ) from error
+            raise RunFailed(f"Cannot write {str(self._path / name)!r}: {error.strerror or error}.") from error
         self._entries[name] = entry
 
     def finish(self, certificate: Certificate) -> Recording:
@@ -221,6 +245,11 @@ class Recording:
             raise UsageError(
                 f"A recording is read when it is complete. Missing: {self.path / name}. "
                 "Run the same `liteback capture` again: it goes on where it stopped."
+            )
+        if problem := _check(self.path / name, self.manifest.files[name]):
+            raise UsageError(
+                f"A recording's files are those its manifest names. {self.path}: {problem}. "
+                "Copy the recording again, or record again."
             )
         return read_arrays(self.path / name)
 

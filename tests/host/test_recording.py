@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from liteback.errors import RunFailed, UsageError
-from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, RecordingWriter
+from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, RecordingWriter, only_writer
 
 MODEL = b"the bytes of a model"
 GOOD = Certificate(samples=2, outputs_equal=True, differing=(), shared_equal=True, deterministic=True)
@@ -216,6 +216,15 @@ def test_verify_finds_a_changed_and_a_missing_file(recording: Recording, name: s
         recording.verify()
 
 
+def test_what_changed_on_the_disk_is_not_measured(recording: Recording) -> None:
+    file = recording.path / "sample_00000.pass_00.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"sample_00000\.pass_00.*changed"):
+        recording.tensors(0)
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 64])
 def test_a_damaged_tensor_file_is_a_clear_error(recording: Recording, content: bytes) -> None:
     (recording.path / "sample_00000.pass_00.safetensors").write_bytes(content)
@@ -272,3 +281,22 @@ def test_create_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UsageError, match=r"file/rec: Not a directory"):
         RecordingWriter.create(tmp_path / "file" / "rec", MODEL, a_manifest())
+
+
+def test_a_full_disk_at_the_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("liteback.recording.write_atomic", full)
+    with pytest.raises(UsageError, match="No space left"):
+        RecordingWriter.create(tmp_path / "rec", MODEL, a_manifest())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_command_at_a_time_writes_a_recording(recording: Recording) -> None:
+    refused = pytest.raises(UsageError, match="one command at a time")
+    with only_writer(recording.path), refused, only_writer(recording.path):
+        pass
+    with only_writer(recording.path):
+        pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +19,7 @@ from liteback.errors import BoardUnreachable, RunFailed, UsageError
 from liteback.flatbuffer.tap import tap
 from liteback.inputs import Inputs
 from liteback.ir import Graph, Model
-from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, RecordingWriter
+from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, RecordingWriter, only_writer
 from liteback.session.board import Board, RunOptions, RunSession
 from liteback.session.plan import WORKER_BYTES, default_budget, plan
 from liteback.session.plan import select as select_tensors
@@ -82,21 +82,22 @@ def _capture(
     if budget is None:
         passes = _passes_of(path, passes)
     sha256 = board.put_model(model_bytes)
-    with _resumable(path), board.open(sha256, options, tensors=_unique(model.main.outputs)) as session:
-        manifest = _manifest(board.info, session.ready, sha256, options, inputs, passes, selection.untappable)
-        writer = _writer(path, model_bytes, manifest)
-        if writer.manifest.certificate is not None:
-            return Recording.open(path)
-        steps = _Steps((1 + len(passes)) * len(inputs), progress)
-        runs = _Runs(inputs, writer, _Evidence(model.main, passes), steps)
-        runs.untouched(session, Recording.open(path))
-    for number, tensors in enumerate(passes):
-        missing = runs.recorded(number)
-        if missing:
-            patch = tap(model_bytes, tensors)
-            with _resumable(path), board.open(sha256, options, tensors=tensors, patches=[patch]) as session:
-                runs.tapped(session, number, missing)
-    return writer.finish(runs.evidence.certificate(len(inputs)))
+    with ExitStack() as held:
+        with _resumable(path), board.open(sha256, options, tensors=_unique(model.main.outputs)) as session:
+            manifest = _manifest(board.info, session.ready, sha256, options, inputs, passes, selection.untappable)
+            writer = _writer(path, model_bytes, manifest, held)
+            if writer.manifest.certificate is not None:
+                return Recording.open(path)
+            steps = _Steps((1 + len(passes)) * len(inputs), progress)
+            runs = _Runs(inputs, writer, _Evidence(model.main, passes), steps)
+            runs.untouched(session, Recording.open(path))
+        for number, tensors in enumerate(passes):
+            missing = runs.recorded(number)
+            if missing:
+                patch = tap(model_bytes, tensors)
+                with _resumable(path), board.open(sha256, options, tensors=tensors, patches=[patch]) as session:
+                    runs.tapped(session, number, missing)
+        return writer.finish(runs.evidence.certificate(len(inputs)))
 
 
 @dataclass(frozen=True)
@@ -223,10 +224,13 @@ def _unique(indices: Iterable[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(indices))
 
 
-def _writer(path: Path, model_bytes: bytes, manifest: Manifest) -> RecordingWriter:
-    if (path / "manifest.json").exists():
-        return RecordingWriter.resume(path, manifest)
-    return RecordingWriter.create(path, model_bytes, manifest)
+def _writer(path: Path, model_bytes: bytes, manifest: Manifest, held: ExitStack) -> RecordingWriter:
+    """The recording's one writer, as long as `held` is."""
+    fresh = None
+    if not (path / "manifest.json").exists():
+        fresh = RecordingWriter.create(path, model_bytes, manifest)
+    held.enter_context(only_writer(path))
+    return fresh or RecordingWriter.resume(path, manifest)
 
 
 def _manifest(
