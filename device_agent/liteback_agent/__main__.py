@@ -45,7 +45,12 @@ def main(argv: Optional[List[str]] = None) -> int:
         chunk_bytes=CHUNK_BYTES,
     )
     os.umask(0o077)
-    running = server.serve(server.Agent(Store(flags.store, flags.store_quota), limits), token, flags.max_sessions)
+    try:
+        store = Store(flags.store, flags.store_quota)
+    except OSError as error:
+        sys.stderr.write(f"liteback-agent: --store {flags.store} cannot keep models: {error}\n")
+        return 1
+    running = server.serve(server.Agent(store, limits), token, flags.max_sessions)
     try:
         shown = listen(running, address)
         open_to_network = listen(running, *network) if network is not None else ""

@@ -58,6 +58,13 @@ def test_a_short_token_and_none(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path, "--token-file", str(tmp_path / "none"))[1]
 
 
+def test_a_store_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    code, said = refused(tmp_path, "--store", str(tmp_path / "file" / "store"))
+    assert code == 1
+    assert "--store" in said
+
+
 def test_an_address_in_use(tmp_path: Path, agent: LocalAgent) -> None:
     code, said = refused(tmp_path, "--listen", agent.address)
     assert code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import selectors
 import shutil
@@ -38,7 +39,7 @@ class LocalAgent:
         token_file = self._folder / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(self.token, encoding="ascii")
-        store = (store or platformdirs.user_cache_path("liteback") / "models").absolute()
+        store = (store or _own_store(self._folder)).absolute()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [python, "-m", "liteback_agent", "--exit-with-parent"]
@@ -90,6 +91,16 @@ class LocalAgent:
             f"The local agent did not start in {_START_SECONDS:.0f} s. It said: {log or line or 'nothing'}\n"
             "`pip install 'liteback[agent]'` installs what it needs."
         )
+
+
+def _own_store(otherwise: Path) -> Path:
+    """Where models stay from one run to the next; in a home that takes no files, for this run only."""
+    store = platformdirs.user_cache_path("liteback") / "models"
+    with contextlib.suppress(OSError):
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(store, os.W_OK):
+            return store
+    return otherwise / "models"
 
 
 def _first_line(pipe: IO[bytes] | None, seconds: float) -> str:

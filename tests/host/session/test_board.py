@@ -208,3 +208,10 @@ def test_the_info(board: Board) -> None:
         sessions=4,
         chunk_bytes=CHUNK_BYTES,
     )
+
+
+def test_a_home_that_takes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with connect("local") as board:
+        assert board.put_model(small_models.add())
