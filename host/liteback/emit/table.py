@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from ..ir import Tensor
 from ..numerics.affine import round_half_away
 from ..numerics.fixed_point import DOUBLE, Multiplier, multiply
+from ..numerics.gemmlowp import logistic_table, tanh_table
 from .registry import Context, Layer
 
 Points = NDArray[np.float32]
@@ -51,8 +53,6 @@ def looked_up(function: str, x: Any, context: Context, out: Tensor) -> Layer | N
     if scales is None:
         return None
     scale, out_scale = scales
-    if function in SIGMOIDS and math.log2(scale).is_integer():
-        return None  # fixed-point arithmetic of its own, close to the function
     return Layer(TableLookup, x, config={"function": function, "scale": scale, "out_scale": out_scale})
 
 
@@ -84,7 +84,8 @@ class TableLookup(keras.layers.Layer):
         super().__init__(**kwargs)
         self.function, self.scale, self.out_scale = function, scale, out_scale
         if function in SIGMOIDS:
-            self._lookup: Callable[[Any], tuple[Any, Any]] = Sigmoid(function, scale)
+            fixed = FixedPoint.of(function, scale)
+            self._lookup: Callable[[Any], tuple[Any, Any]] = fixed or Sigmoid(function, scale)
         else:
             self._lookup = function_lines(function, np.float32(scale), np.float32(out_scale))
 
@@ -183,6 +184,31 @@ class Sigmoid:
         result = _tanh(line, scaled) if self.tanh else _logistic(line, scaled)
         per_code = self.multiplier / 2**self.shift / 2 ** (8 if self.tanh else 10)
         return result, ops.where(inside, ops.cast(slope, "float32") * per_code, 0.0)
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """The sigmoid and tanh of scales for which the optimized kernels have arithmetic in fixed point.
+
+    Source: Logistic and Tanh of int16 in kernels/internal/optimized/optimized_ops.h, TanhEval and LogisticEval in
+    kernels/activations.cc (v2.14.0).
+    """
+
+    tanh: bool
+    doubled: int  # how often a code is doubled so that it has 3 integer bits
+
+    @classmethod
+    def of(cls, function: str, scale: float) -> FixedPoint | None:
+        """None for a scale that the kernels use a table for."""
+        doubled = {2.0**-12: 0, 2.0**-11: 1}.get(scale)
+        return None if doubled is None or (function == "LOGISTIC" and doubled) else cls(function == "TANH", doubled)
+
+    def __call__(self, codes: Any) -> tuple[Any, Any]:
+        table = tanh_table(3) if self.tanh else logistic_table(3)
+        place = ops.clip(ops.left_shift(codes, self.doubled), int(LOW), int(HIGH)) - int(LOW)
+        result = ops.take(table.astype(np.int32), place)
+        y = ops.cast(result, "float32") / 32768
+        return result, (1 - y * y if self.tanh else y - y * y) * 2.0 ** (3 + self.doubled)
 
 
 def _tanh(line: Any, x: Any) -> Any:

@@ -9,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ...emit.table import FUNCTIONS, Sigmoid, function_lines
+from ...emit.table import FUNCTIONS, FixedPoint, Sigmoid, function_lines
 from ..affine import round_half_away
 from ..fixed_point import DOUBLE, SINGLE, Multiplier, multiply, quantize_multiplier
-from ..gemmlowp import logistic_table, tanh_table
 from ..operator import Operator, exact
 from .common import Codes, centred, lookup, requantize, saturate, to_codes
 
@@ -112,11 +111,8 @@ def sigmoid(op: Operator, x: Codes) -> Any:
     source = op.input(0)
     if source.dtype != "int16":
         return lookup(op, x, code_table(op, np.tanh if op.op == "TANH" else _logistic))
-    doubled = {2.0**-12: 0, 2.0**-11: 1}.get(float(source.scale))  # to 3 integer bits
-    if op.variant == FIXED_POINT and doubled is not None and (op.op == "TANH" or doubled == 0):
-        table = tanh_table(3) if op.op == "TANH" else logistic_table(3)
-        return lookup(op, tf.clip_by_value(tf.cast(x, tf.int32) * (1 << doubled), *source.range), table)
-    result, _ = Sigmoid(op.op, float(source.scale))(tf.cast(x, tf.int32))
+    fixed = FixedPoint.of(op.op, float(source.scale)) if op.variant == FIXED_POINT else None
+    result, _ = (fixed or Sigmoid(op.op, float(source.scale)))(tf.cast(x, tf.int32))
     return saturate(op, result, *op.out.range)
 
 
