@@ -391,7 +391,9 @@ class Builder:
     def called(self, recipe: Layer, name: str) -> Any:
         """The result of a recipe's layer: the same one again where another node has the same constants and settings."""
         weights = [w for w in recipe.weights if w is not None]
-        kind = (recipe.cls, repr(sorted(recipe.config.items())))
+        narrow = {str(v.dtype) for v in _as_list(recipe.inputs)} & {"float16", "float64"}
+        config = {**recipe.config, "dtype": min(narrow)} if narrow else recipe.config  # it makes its inputs its own type
+        kind = (recipe.cls, repr(sorted(config.items())))
         layer, first = self.shared.find(kind, weights)
         if layer is not None:
             self.bindings += [
@@ -401,7 +403,7 @@ class Builder:
                 if w.key != own.key
             ]
             return layer(recipe.inputs, **recipe.given)
-        layer = recipe.cls(name=name, **recipe.config)
+        layer = recipe.cls(name=name, **config)
         value = built(layer, recipe)
         layer.set_weights([np.asarray(w) for w in weights])
         keep_zeros(layer, weights, self.graphs)
@@ -451,7 +453,7 @@ class Builder:
 
     def _activated(self, node: Node, value: Any) -> Sequence[Any]:
         fused = CLAMPS.get(node.activation)
-        return [keras.layers.Activation(fused)(v) for v in _as_list(value)] if fused else _as_list(value)
+        return [_clamped(v, fused) for v in _as_list(value)] if fused else _as_list(value)
 
     def _quantized(self, value: Any, tensor: Tensor, name: str) -> Any:
         if value is None or isinstance(value, Handle):
@@ -482,6 +484,12 @@ class Builder:
         as_file = (*tensor.shape[:axis], None, *tensor.shape[axis + 1 :])
         if not dynamic and (tensor.shape[axis : axis + 1] != (1,) or shape != as_file):
             raise UnknownBatch
+
+
+def _clamped(value: Any, activation: str) -> Any:
+    if activation == "hard_tanh" and "int" in str(value.dtype):
+        return keras.ops.clip(value, -1, 1)  # the activation's limits are floats
+    return keras.layers.Activation(activation)(value)
 
 
 def model_name(graph: Graph) -> str:
