@@ -77,7 +77,7 @@ def for_each_sample(source: Any, extents: Sequence[int], value: Any) -> Any:
     nothing = ops.sum(ops.zeros_like(source), axis=tuple(range(1, len(source.shape))))
     nothing = ops.cast(ops.reshape(nothing, (-1, *[1] * len(extents))), dtype)
     nothing = ops.tile(nothing, (1, *extents))
-    return ops.logical_or(nothing, value) if dtype == "bool" else ops.add(nothing, value)
+    return ops.logical_or(nothing, value) if dtype == "bool" else ops.subtract(value, nothing)
 
 
 def leads(extents: Any) -> bool:

@@ -20,7 +20,7 @@ def cast(x, *, context, out):
         return x
     if context.sources[0].is_quantized:
         scale, zero_point = context.sources[0].quantization.along(len(x.shape))
-        x = ops.add(ops.round(ops.divide(x, scale)), zero_point.astype(np.float32))
+        x = ops.subtract(ops.round(ops.divide(x, scale)), -zero_point.astype(np.float32))
     y = ops.cast(x, out.dtype)
     if not out.is_quantized:
         return y

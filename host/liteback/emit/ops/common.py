@@ -22,6 +22,19 @@ def ranked(y, rank):
     return y
 
 
+def add(x, y):
+    """x + y. Where one axis alone of y is wider than 1, ops.add may take y for a bias of an axis that it is not on.
+
+    It looks for the second or last axis of x with that extent, anew in each run (backend/tensorflow/numpy.py, 3.15).
+    """
+    if len(x.shape) < 2 or tuple(y.shape) == (1,) * len(y.shape) or sum((d or 0) > 1 for d in y.shape) > 1:
+        return ops.add(x, y)
+    leading = set(y.shape[:-1]) <= {1, None} and len(y.shape) <= len(x.shape)
+    if leading and y.shape[-1] and y.shape[-1] == x.shape[-1]:
+        return ops.add(x, y)  # it is one, of the last axis
+    return ops.subtract(x, ops.negative(y))
+
+
 def truncated_divide(x, y):
     """The integer quotient, rounded towards zero."""
     quotient = ops.floor_divide(ops.absolute(x), ops.absolute(y))

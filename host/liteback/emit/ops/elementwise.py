@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
-from .common import dtype_of, truncated_divide
+from .common import add, dtype_of, truncated_divide
 
 
 def _mergeable(values):
@@ -16,7 +16,8 @@ def _mergeable(values):
     if len(values) < 2 or not all(map(is_symbolic, values)):
         return False
     shapes = {tuple(v.shape) for v in values}
-    return len(shapes) == 1 and shapes != {()} and {dtype_of(v) for v in values} == {"float32"}
+    shape = shapes.pop()
+    return not shapes and bool(shape) and 0 not in shape and {dtype_of(v) for v in values} == {"float32"}
 
 
 def _merge(fn, layer):
@@ -28,7 +29,7 @@ def _merge(fn, layer):
 
 
 for _op, _fn, _layer in (
-    ("ADD", ops.add, layers.Add),
+    ("ADD", add, layers.Add),
     ("SUB", ops.subtract, layers.Subtract),
     ("MUL", ops.multiply, layers.Multiply),
     ("MAXIMUM", ops.maximum, layers.Maximum),
@@ -74,13 +75,13 @@ def bitwise_xor(x, y):
 
 def _spread(x, y):
     """x in the shape that x and y broadcast to: Keras takes a bitwise operation to keep the shape of x."""
-    return x if tuple(x.shape) == tuple(y.shape) else ops.add(x, ops.zeros_like(y))
+    return x if tuple(x.shape) == tuple(y.shape) else ops.multiply(x, ops.ones_like(y))
 
 
 @emits("ADD_N")
 def add_n(*values):
     """The sum of tensors of one shape."""
-    return Layer(layers.Add, list(values)) if _mergeable(values) else functools.reduce(ops.add, values)
+    return Layer(layers.Add, list(values)) if _mergeable(values) else functools.reduce(add, values)
 
 
 def _compared(x, source):

@@ -1,11 +1,14 @@
 """Activations that are operators of their own."""
 
+import numpy as np
+
 from ..case import Case, Limitation, Out, codes, const, rand
 
 X = rand(2, 3, 4, low=-8, high=8)
 SIMPLE = ("ELU", "HARD_SWISH", "LOGISTIC", "LOG_SOFTMAX", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH")
 ONE_SLOPE = Limitation("the XNNPACK of tflite-runtime 2.14 takes a single slope for one of each channel")
 INT8 = codes(2, 3, 4, zero_point=10)
+HALVES = np.array([-2, -0.5, 0, 1, 4], np.float16)
 
 CASES = [
     *(Case(op, [X]) for op in SIMPLE),
@@ -31,6 +34,23 @@ CASES = [
     Case("RELU6", [INT8], outputs=[Out("int8", 6 / 255, -128)], name="int8", version=2),
     Case("TANH", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 2**-15)], name="int16", version=3),
     Case("LOGISTIC", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 2**-15)], name="int16", version=3),
+    *(
+        Case(op, [codes(999, dtype="int16", scale=2.0**e)], {}, [Out("int16", 2**-15)], f"int16{e}", 3)
+        for op in ("TANH", "LOGISTIC")
+        for e in (-10, -11, -12, -13)
+    ),
+    # What TensorFlow 2.21 gives; 2.14 has no kernels of float16.
+    Case(
+        "TANH", [HALVES], {}, [Out("float16")], "float16", expected=[np.float16([-0.964, -0.4622, 0, 0.7617, 0.9995])]
+    ),
+    Case(
+        "LOGISTIC",
+        [HALVES],
+        {},
+        [Out("float16")],
+        "float16",
+        expected=[np.float16([0.1192, 0.3774, 0.5, 0.731, 0.982])],
+    ),
     *(
         Case("SOFTMAX", [codes(2, 30, dtype="int16", scale=s)], {"beta": b}, [Out("int16", 2**-15)], f"int16-{b}", 3)
         for s, b in ((3e-4, 1.0), (6e-4, 0.5), (2e-4, 2.0), (3.5e-5, 2.5))

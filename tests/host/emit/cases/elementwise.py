@@ -15,6 +15,16 @@ ARITHMETIC = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERE
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 INT8 = [codes(2, 3, 4, scale=0.02, zero_point=5), codes(2, 3, 4, scale=0.03, zero_point=-7, seed=1)]
 INT16 = [codes(2, 3, 4, dtype="int16", scale=s, seed=i) for i, s in enumerate((2e-4, 1e-4))]
+# One axis of the second is wider than 1, and the first has that extent in another place.
+NO_BIAS = [
+    ((3, 3), (3, 1)),
+    ((4, 3), (3, 1, 1)),
+    ((1, 3, 3), (1, 3, 1)),
+    ((1, 3, 1), (1, 1, 3)),
+    ((2, 3, 1), (3,)),
+    ((2, 3, 3, 3), (3, 1, 1)),
+    ((1, 4, 4, 5), (1, 4, 1)),
+]
 
 
 def whole(dtype, low=-9):
@@ -37,6 +47,13 @@ CASES = [
     Case("ADD", [rand(), rand(seed=1)], name="scalars"),
     Case("ADD", [rand(2, 1, 3, 1, 2), rand(4, 1, 5, 1)], name="five-axes"),
     Case("ADD", [rand(0, 3), rand(1, 3)], name="empty"),
+    Case("ADD", [rand(1, 3), rand(0, 3)], name="empty-second"),
+    Case("ADD", [rand(0, 3), rand(0, 3)], name="empty-both"),
+    *(Case("ADD", [rand(*a), rand(*b, seed=1)], name=f"looks-like-a-bias-{k}") for k, (a, b) in enumerate(NO_BIAS)),
+    *(
+        Case("ADD", whole(d, low=-3), {"fused_activation_function": "RELU_N1_TO_1"}, [Out(d)], name=f"fused-{d}")
+        for d in ("int32", "int64")
+    ),
     Case("POW", [abs(X) + 0.1, Y], name="float"),
     Case("POW", [ints(5), ints(5, low=0, high=4, seed=1)], outputs=[Out("int32")], name="int32"),
     Case("ADD_N", [X, Y, X], name="three"),
@@ -50,6 +67,7 @@ CASES = [
         Case(op, [ints(3, low=0), ints(2, 3, low=0, seed=1)], outputs=[Out("int32")], name="broadcast")
         for op in ("BITWISE_XOR", "RIGHT_SHIFT")
     ),
+    Case("BITWISE_XOR", [ints(1, 3), ints(0, 3)], outputs=[Out("int32")], name="empty"),
     Case("RIGHT_SHIFT", [ints(7), ints(7, seed=1, low=-40, high=40)], outputs=[Out("int32")], name="clamped"),
     *(Case(op, NEAR, outputs=BOOL, name="int32") for op in COMPARISONS),
     *(Case(op, [X, const(X[:, :1])], outputs=BOOL, name="broadcast") for op in COMPARISONS),
