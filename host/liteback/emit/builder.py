@@ -28,7 +28,7 @@ from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
 from .loop_layer import RecurrentLoops
-from .moved import moved
+from .moved import filling, moved
 from .names import NameBook, is_symbolic
 from .op_layer import OpLayer, OutputSpec, beside
 from .regions import Regions
@@ -185,6 +185,8 @@ class Builder:
         if clamped or (node.op in EMITTERS and "activation" in EMITTERS[node.op].keywords):
             node = replace(node, activation="NONE")  # the emitter has seen to it
         values = self._build(node, result) if isinstance(result, Layer) else self._settled(node, result)
+        zero = filling(node, self.graph.tensors[node.outputs[0]]) if node.outputs and self.numerics != "exact" else 0.0
+        values = [v + zero for v in values] if zero else values
         claimed = iter(self.names.claim(self.name_of(node), [v for v in values if is_symbolic(v)], self.env.values()))
         values = [next(claimed) if is_symbolic(v) else v for v in values]
         count = len(node.outputs)
@@ -392,7 +394,8 @@ class Builder:
         """The result of a recipe's layer: the same one again where another node has the same constants and settings."""
         weights = [w for w in recipe.weights if w is not None]
         narrow = {str(v.dtype) for v in _as_list(recipe.inputs)} & {"float16", "float64"}
-        config = {**recipe.config, "dtype": min(narrow)} if narrow else recipe.config  # it makes its inputs its own type
+        # A layer makes its inputs its own type.
+        config = {**recipe.config, "dtype": min(narrow)} if narrow else recipe.config
         kind = (recipe.cls, repr(sorted(config.items())))
         layer, first = self.shared.find(kind, weights)
         if layer is not None:

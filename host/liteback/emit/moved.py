@@ -2,7 +2,8 @@
 
 Kernels that only move elements (SELECT, GATHER, RESHAPE) copy codes and look at no scale. Where a file gives such an
 operator's input and its result different ones, as the converter does for SELECT of int16, the device's real values
-change on the way, and the model's must do so too.
+change on the way, and the model's must do so too. So it is with the zeros that some of these kernels put between what
+they move: they are codes, and may stand for another real number than 0.
 """
 
 from __future__ import annotations
@@ -13,21 +14,36 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ..ir import Node, Quantization, Tensor
+from ..ir import Node, Tensor
 from ..numerics.operator import MOVING
 from .names import is_symbolic
 from .weight import Weight
 
 # What these take are a graph's inputs or variables, not elements of their result.
 _PASSING = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
+_FILLING = frozenset({"MATRIX_DIAG", "SCATTER_ND"})  # lite/kernels/{matrix_diag,scatter_nd}.cc (v2.14.0)
+
+
+def filling(node: Node, out: Tensor) -> float:
+    """The real value of the zeros that a node's kernel puts around the codes it moves; 0 for all that put none."""
+    if node.op not in _FILLING or not out.is_quantized or out.quantization is None:
+        return 0.0
+    return -float(out.quantization.zero_point[0]) * float(out.quantization.scale[0])
 
 
 def moved(value: Any, node: Node, source: Tensor, out: Tensor) -> Any:
-    """The real values of an input of `node` as those of its result: scale' * (x / scale + zero_point - zero_point')."""
+    """The real values of an input of `node` as those of its result: scale' * (x / scale + zero_point - zero_point').
+
+    Where the kernel puts zeros, they are counted from `filling` on: 0 is then what it puts.
+    """
     if node.op not in MOVING - _PASSING or not (source.is_quantized and out.is_quantized) or source.dtype != out.dtype:
         return value
     old, new = source.quantization, out.quantization
-    if old is None or new is None or old.per_channel or new.per_channel or _equal(old, new):
+    if old is None or new is None or old.per_channel or new.per_channel:
+        return value
+    if node.op in _FILLING:
+        new = replace(new, zero_point=np.zeros_like(new.zero_point))
+    if old.scale[0] == new.scale[0] and old.zero_point[0] == new.zero_point[0]:
         return value
     if isinstance(value, Weight):
         return replace(value, quantization=new)
@@ -36,7 +52,3 @@ def moved(value: Any, node: Node, source: Tensor, out: Tensor) -> Any:
     if is_symbolic(value):
         return ops.add(ops.multiply(value, float(ratio)), float(offset))
     return np.asarray(value * ratio + offset, np.float32)
-
-
-def _equal(old: Quantization, new: Quantization) -> bool:
-    return bool(old.scale[0] == new.scale[0] and old.zero_point[0] == new.zero_point[0])

@@ -291,7 +291,8 @@ def svdf(x, feature, time, b=None, state=None, *, rank, asymmetric_quantize_inpu
     config = {
         "shapes": {name: list(w.shape) for name, w in weights.items()},
         "rank": rank,
-        "activation": ACTIVATIONS.get(activation, "linear"),
+        # The integer kernel has RELU as its activation and does not apply it (svdf.cc v2.14.0, Eval).
+        "activation": "linear" if quantized else ACTIVATIONS.get(activation, "linear"),
         "hybrid": _hybrid(context, 1, asymmetric_quantize_inputs),
         "grid": _grid(context.sources[4]) if quantized else None,
     }

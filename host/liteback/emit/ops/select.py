@@ -34,13 +34,36 @@ def soft_non_max_suppression(boxes, scores, size, iou_threshold, score_threshold
 
 
 def _suppress(boxes, scores, size, iou_threshold, score_threshold, sigma):
-    """Boxes of equal scores are taken in order; the runtime's order is that of its heap."""
-    return tf.raw_ops.NonMaxSuppressionV5(
-        boxes=boxes,
-        scores=scores,
-        max_output_size=tf.reshape(size, ()),
-        iou_threshold=tf.reshape(iou_threshold, ()),
-        score_threshold=tf.reshape(score_threshold, ()),
-        soft_nms_sigma=tf.reshape(sigma, ()),
-        pad_to_max_output_size=True,
+    """Unlike TensorFlow's, the kernel drops a box whose scores decay too, where it overlaps by iou_threshold or more.
+
+    Of boxes of equal scores the first comes first; the runtime's order is that of its heap. Source: NonMaxSuppression,
+    kernels/internal/reference/non_max_suppression.h (v2.14.0).
+    """
+    size, iou_threshold, score_threshold, sigma = (
+        tf.reshape(v, ()) for v in (size, iou_threshold, score_threshold, sigma)
     )
+    gone = scores.dtype.min
+    scale = tf.where(sigma > 0, -0.5 / sigma, 0.0)
+
+    def choose(state, _):
+        left, _, _ = state
+        best = tf.argmax(left, output_type=tf.int32)
+        overlap = _overlap(boxes, boxes[best])
+        kept = (overlap < iou_threshold) & (tf.range(tf.size(left)) != best) & (left > gone)
+        decayed = left * tf.exp(scale * overlap * overlap)
+        return tf.where(kept & (decayed > score_threshold), decayed, gone), best, left[best]
+
+    boxes, scores = tf.pad(boxes, [(0, 1), (0, 0)]), tf.pad(scores, [(0, 1)], constant_values=gone)  # at least one
+    start = (tf.where(scores > score_threshold, scores, gone), tf.constant(0), tf.constant(0, scores.dtype))
+    _, indices, chosen = tf.scan(choose, tf.range(size), start)
+    found = chosen > gone
+    return tf.where(found, indices, 0), tf.where(found, chosen, 0), tf.reduce_sum(tf.cast(found, tf.int32))
+
+
+def _overlap(boxes, box):
+    """The intersection of each box (y, x, y, x: two opposite corners) with one, as a share of the union."""
+    low, high = (fn(boxes[:, :2], boxes[:, 2:]) for fn in (tf.minimum, tf.maximum))
+    own_low, own_high = (fn(box[:2], box[2:]) for fn in (tf.minimum, tf.maximum))
+    common = tf.reduce_prod(tf.maximum(tf.minimum(high, own_high) - tf.maximum(low, own_low), 0), -1)
+    areas, area = tf.reduce_prod(high - low, -1), tf.reduce_prod(own_high - own_low, -1)
+    return tf.where((areas > 0) & (area > 0), common / (areas + area - common), 0)

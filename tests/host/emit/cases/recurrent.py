@@ -151,4 +151,12 @@ CASES = [
         name="int8",
         version=3,
     ),
+    Case(
+        "SVDF",
+        SVDF_INT8,
+        {"rank": 1, "fused_activation_function": "RELU"},
+        [Out("int8", 0.01, -20)],
+        name="int8-below-zero",
+        version=3,
+    ),
 ]

@@ -23,4 +23,13 @@ CASES = [
         [CORNERS, SCORES, const(8, "int32"), const(np.float32(1)), const(np.float32(0.1)), const(np.float32(0.5))],
         outputs=[Out("int32"), Out(), Out("int32")],
     ),
+    *(
+        Case(
+            "NON_MAX_SUPPRESSION_V5",
+            [CORNERS, SCORES, const(size, "int32"), *(const(np.float32(v)) for v in (0.3, score, 0.5))],
+            outputs=[Out("int32"), Out(), Out("int32")],
+            name=f"drops-{size}-above-{score}",
+        )
+        for size, score in ((12, 0.0), (4, 0.0), (12, 0.4), (12, 2.0))
+    ),
 ]
