@@ -45,7 +45,7 @@ class FakeQuant(keras.layers.Layer):
 
 def on_grid(x: Any, scale: float, zero_point: int, low: int, high: int) -> Any:
     """x rounded to the nearest value that a code of [low, high] stands for; see `FakeQuant`."""
-    step = np.float32(scale)
+    step = np.maximum(np.float32(scale), np.finfo(np.float32).tiny)  # TensorFlow takes a smaller scale for 0
     smallest, largest = ((edge - zero_point) * step for edge in (low, high))
 
     @ops.custom_gradient

@@ -4,15 +4,18 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ...ir import CODE_RANGE
 from ..batch import UnknownBatch, holds_batch
 from ..registry import computes, emits
+from .common import dtype_of
 
 
 @emits("CAST")
 def cast(x, *, context, out):
     """x in the type of the result: to an integer towards zero, to bool x != 0, from complex the real part.
 
-    Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0).
+    Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0). What is beyond uint8 or int16 becomes
+    its end, as of v2.21.0; before, that was left to the processor.
     """
     if holds_batch(x):
         if out.dtype not in ("int32", "int64"):
@@ -21,6 +24,8 @@ def cast(x, *, context, out):
     if context.sources[0].is_quantized:
         scale, zero_point = context.sources[0].quantization.along(len(x.shape))
         x = ops.subtract(ops.round(ops.divide(x, scale)), -zero_point.astype(np.float32))
+    if out.dtype in ("uint8", "int16") and dtype_of(x) == "float32":
+        x = ops.clip(x, *CODE_RANGE[out.dtype])
     y = ops.cast(x, out.dtype)
     if not out.is_quantized:
         return y

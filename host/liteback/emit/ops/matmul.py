@@ -13,7 +13,7 @@ def fully_connected(x, w, b=None, *, keep_num_dims, weights_format):
     if weights_format != "DEFAULT":
         raise NotImplementedError(f"its weights are stored as {weights_format}, a layout for one kind of kernel")
     units, depth = w.shape
-    if not keep_num_dims and (len(x.shape) != 2 or x.shape[-1] is None):
+    if not keep_num_dims and (len(x.shape) != 2 or x.shape[-1] != depth):
         x = layers.Flatten()(x) if len(x.shape) > 1 and _per_sample(x) == depth else ops.reshape(x, (-1, depth))
     if not isinstance(w, Weight):
         y = ops.matmul(x, ops.transpose(w))

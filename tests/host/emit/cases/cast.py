@@ -5,6 +5,7 @@ import numpy as np
 from ..case import Case, Out, codes, ints, rand
 
 COMPLEX = (rand(2, 3) + 1j * rand(2, 3, seed=1)).astype(np.complex64)
+ENDLESS = np.array([-1e10, -2.7, 7.9, 1e10], np.float32)
 
 
 def cast(x, dtype, name=""):
@@ -16,6 +17,10 @@ CASES = [
     *(cast(rand(9, low=-5, high=5), dtype) for dtype in ("int32", "int64", "int8", "bool", "complex64")),
     *(cast(ints(9), dtype) for dtype in ("float32", "int64", "int16", "bool")),
     *(cast(ints(9, low=0, high=9, dtype=dtype), "float32") for dtype in ("uint8", "int8", "int16", "int64", "bool")),
+    *(
+        Case("CAST", [ENDLESS], outputs=[Out(dtype)], name=f"beyond-{dtype}", expected=[np.array(ends, dtype)])
+        for dtype, ends in (("uint8", [0, 0, 7, 255]), ("int16", [-32768, -2, 7, 32767]))
+    ),
     cast(COMPLEX, "float32"),
     Case("CAST", [codes(9, zero_point=5)], {"in_data_type": "int8", "out_data_type": "float32"}, name="codes"),
     Case("BITCAST", [rand(2, 3)], outputs=[Out("int32")], name="same-size"),

@@ -54,6 +54,10 @@ CASES = [
         Case("ADD", whole(d, low=-3), {"fused_activation_function": "RELU_N1_TO_1"}, [Out(d)], name=f"fused-{d}")
         for d in ("int32", "int64")
     ),
+    # What the converter writes for a tensor that was nothing but zeros.
+    Case(
+        "SUB", [INT16[0]] * 2, {}, [Out("int16", 3.6e-43, 0)], "no-scale", 3, expected=[np.zeros((2, 3, 4), np.int16)]
+    ),
     Case("POW", [abs(X) + 0.1, Y], name="float"),
     Case("POW", [ints(5), ints(5, low=0, high=4, seed=1)], outputs=[Out("int32")], name="int32"),
     Case("ADD_N", [X, Y, X], name="three"),

@@ -21,6 +21,8 @@ CASES = [
     Case("FULLY_CONNECTED", [rand(2, 3, 6), WEIGHTS, BIAS], {"keep_num_dims": True}, name="keep-num-dims"),
     Case("FULLY_CONNECTED", [rand(2, 3, 2), WEIGHTS, BIAS], FC, name="flattens"),
     Case("FULLY_CONNECTED", [rand(2, 4, 3), WEIGHTS, BIAS], FC, name="rows-across-samples"),
+    Case("FULLY_CONNECTED", [rand(6, 3), WEIGHTS, BIAS], FC, name="rows-of-two-samples"),
+    Case("FULLY_CONNECTED", [varying(rand(6, 3), 0), WEIGHTS, BIAS], FC, [Out(varies=[0])], name="two-samples-varying"),
     Case("FULLY_CONNECTED", [rand(6), WEIGHTS, BIAS], FC, name="rank-1"),
     Case("FULLY_CONNECTED", [rand(3, 6), rand(4, 6, seed=1), BIAS], FC, name="run-time-weights"),
     Case(
