@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import typer
 from rich.text import Text
 
 from .. import __version__
-from ..errors import LitebackError
+from ..errors import LitebackError, UsageError
 from . import agent, boards, deploy, models, trips
 from .shared import emit_json, err, out
 
@@ -44,6 +45,9 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(agent.agent, name="agent")
+
+# What a machine denies any program: no bug.
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE)
 
 
 def _version(wanted: bool) -> None:
@@ -76,12 +80,12 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         err.say("Interrupted. What was recorded is kept: the same command goes on from there.")
-        return 130
+        return _documented(arguments, "Interrupted.", "Interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
         return 0
-    except Exception as error:  # noqa: BLE001  what is not a LitebackError is a bug, unless the parser raised it
-        return _parser_or_bug(error)
+    except Exception as error:  # noqa: BLE001  what is not a LitebackError is a bug, with two exceptions
+        return _other(error, arguments)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -90,16 +94,23 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _failed(error: LitebackError, arguments: Sequence[str]) -> int:
     err.say(Text("error:", "bold red"), str(error))
+    return _documented(arguments, str(error), type(error).__name__, error.exit_code)
+
+
+def _documented(arguments: Sequence[str], error: str, kind: str, exit_code: int) -> int:
+    """What went wrong, as JSON where that was asked for. Returns the exit code."""
     if "--json" in arguments and not out.documented:  # a gate's failure is in the command's own document
-        emit_json({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code})
-    return error.exit_code
+        emit_json({"error": error, "kind": kind, "exit_code": exit_code})
+    return exit_code
 
 
-def _parser_or_bug(error: Exception) -> int:
+def _other(error: Exception, arguments: Sequence[str]) -> int:
     show = getattr(error, "show", None)
     if callable(show):  # the parser's own errors know how to show themselves
         show()
-        return 2
+        return _documented(arguments, error.format_message(), "UsageError", 2)  # type: ignore[attr-defined]
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return _failed(UsageError(f"{error.filename or 'The output'}: {error.strerror}."), arguments)
     if os.environ.get("LITEBACK_DEBUG"):
         traceback.print_exc()
     err.say(
@@ -108,4 +119,4 @@ def _parser_or_bug(error: Exception) -> int:
         "This is a bug of liteback, not of your model. Run it again with LITEBACK_DEBUG=1 for the traceback, "
         "and please report it.",
     )
-    return 70
+    return _documented(arguments, f"{type(error).__name__}: {error}", "InternalError", 70)

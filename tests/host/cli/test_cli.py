@@ -233,9 +233,27 @@ def test_bad_input_gives_one_clear_message(
     assert sorted(p.name for p in tmp_path.iterdir()) == before, "nothing half-written stays behind"
 
 
-def test_an_error_is_json_too(tmp_path: Path) -> None:
-    result = liteback("inspect", tmp_path / "nothing.tflite", "--json")
+@pytest.mark.parametrize("arguments", [["nothing.tflite"], [], ["nothing.tflite", "--no-such-option"]])
+def test_an_error_is_json_too(arguments: list[str]) -> None:
+    result = liteback("inspect", *arguments, "--json")
     assert json.loads(result.stdout)["exit_code"] == result.returncode == 2
+
+
+@pytest.mark.parametrize("form", ["--json", "--nodes"])
+def test_a_full_disk_is_no_bug(form: str, dense: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "liteback", "inspect", str(dense), form]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: The output: No space left on device.\n"
+
+
+def test_a_terminal_without_the_signs_shows_the_rest(dense: Path) -> None:
+    command = [sys.executable, "-m", "liteback", "inspect", str(dense)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "int8 1?8" in result.stdout
 
 
 @pytest.mark.parametrize("form", ["--json", "--nodes"])

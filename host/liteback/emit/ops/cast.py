@@ -7,7 +7,6 @@ from keras import ops
 from ...ir import CODE_RANGE
 from ..batch import UnknownBatch, holds_batch
 from ..registry import computes, emits
-from .common import dtype_of
 
 
 @emits("CAST")
@@ -24,7 +23,7 @@ def cast(x, *, context, out):
     if context.sources[0].is_quantized:
         scale, zero_point = context.sources[0].quantization.along(len(x.shape))
         x = ops.subtract(ops.round(ops.divide(x, scale)), -zero_point.astype(np.float32))
-    if out.dtype in ("uint8", "int16") and dtype_of(x) == "float32":
+    if out.dtype in ("uint8", "int16") and context.sources[0].dtype == "float32":
         x = ops.clip(x, *CODE_RANGE[out.dtype])
     y = ops.cast(x, out.dtype)
     if not out.is_quantized:
