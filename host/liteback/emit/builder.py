@@ -29,7 +29,7 @@ from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
 from .loop_layer import RecurrentLoops
 from .moved import filling, moved
-from .names import NameBook, is_symbolic
+from .names import NameBook, is_symbolic, model_name
 from .op_layer import OpLayer, OutputSpec, beside
 from .regions import Regions
 from .registry import EMITTERS, KERNELS, Context, Emitter, Layer
@@ -96,8 +96,8 @@ class Builder:
             outputs[0] if len(outputs) == 1 else outputs,
             name=model_name(graph),
         )
-        values = {t: _place(v) for t, v in self.env.items() if is_symbolic(v)}
-        values.update({t: _place(v, time_first=True) for t, v in self.loops.batch_first.items()})
+        values = {t: Value.of(v) for t, v in self.env.items() if is_symbolic(v)}
+        values.update({t: Value.of(v, time_first=True) for t, v in self.loops.batch_first.items()})
         return Emission(model, graph, self.numerics, values, tuple(self.bindings))
 
     def lay_out(self, arguments: Sequence[Any]) -> list[Any]:
@@ -495,15 +495,5 @@ def _clamped(value: Any, activation: str) -> Any:
     return keras.layers.Activation(activation)(value)
 
 
-def model_name(graph: Graph) -> str:
-    """The name of a graph's model. It says which graph it is: a signature may have another than the main one."""
-    return f"liteback_{graph.index}" if graph.index else "liteback"
-
-
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _place(value: Any, time_first: bool = False) -> Value:
-    history = value._keras_history
-    return Value(history.operation.name, history.node_index, history.tensor_index, time_first)

@@ -29,6 +29,12 @@ class Value:
     output: int
     time_first: bool = False
 
+    @classmethod
+    def of(cls, value: Any, time_first: bool = False) -> Value:
+        """The place of a KerasTensor."""
+        history = value._keras_history
+        return cls(history.operation.name, history.node_index, history.tensor_index, time_first)
+
 
 @dataclass(frozen=True)
 class Binding:

@@ -87,6 +87,7 @@ class RecurrentLoops:
         first_bias = 1 + len(cell.recurrent)
         x, states = node.inputs[found.x], [builder.known(node.inputs[k], weight=False) for k in found.states]
         sequence = self.batch_first.get(x, builder.known(x, weight=False))
+        masked = {} if found.mask is None else {"mask": self._mask(node.inputs[found.mask], builder)}
         if not is_symbolic(sequence) or not all(isinstance(w, Weight) for w in weights):
             return NotImplemented
         if x not in self.batch_first:
@@ -98,7 +99,7 @@ class RecurrentLoops:
             sequence,
             _KERAS_WEIGHTS[cell.layer](weights[0], weights[1:first_bias], weights[first_bias:]),
             {**cell.config, **config},
-            given=_initial(states, builder),
+            given={**_initial(states, builder), **masked},
         )
         value = builder.called(recipe, f"{builder.prefix}{cell.layer.lower()}_{node.index:03d}")
         y, *after = value if read else [value]
@@ -112,6 +113,11 @@ class RecurrentLoops:
             if results[k] is None and _is_read(builder.graph, t):
                 raise NotImplementedError("the loop's own counters and arguments are read after it")
         return results
+
+    def _mask(self, tensor: int, builder: Builder) -> Any:
+        """(time, batch, 1) as (batch, time)."""
+        mask = self.batch_first.get(tensor)
+        return ops.squeeze(ops.swapaxes(builder.known(tensor, weight=False), 0, 1) if mask is None else mask, -1)
 
 
 def _body(node: Node) -> int:
@@ -154,6 +160,7 @@ def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoop
     producers, consumers = graph.producers(), graph.consumers()
     loops = {n.index: n for n in graph.nodes if n.index in found}
     pending = [t for k, n in loops.items() for t in (n.inputs[found[k].x], n.outputs[found[k].results])]
+    pending += [n.inputs[mask] for k, n in loops.items() if (mask := found[k].mask) is not None]
     first, turning, leaks = set[int](), set[int](), False
     while pending:
         tensor = pending.pop()
@@ -165,7 +172,7 @@ def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoop
         for node, turns in around:
             if node.op == "REVERSE_V2" and _axes(node, graph) == [0]:
                 turning.add(node.index)
-            if node.op in PASSING:
+            if node.op in PASSING or (node.op == "FULLY_CONNECTED" and node.options["keep_num_dims"]):
                 pending += [*node.inputs, *node.outputs]
             elif turns(node, graph):
                 turning.add(node.index)

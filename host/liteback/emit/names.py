@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from ..ir import Graph
+
 
 @dataclass
 class NameBook:
@@ -71,6 +73,11 @@ class NameBook:
         for value in values:
             visit(value)
         return list(found.values())
+
+
+def model_name(graph: Graph) -> str:
+    """The name of a graph's model. It says which graph it is: a signature may have another than the main one."""
+    return f"liteback_{graph.index}" if graph.index else "liteback"
 
 
 def is_symbolic(value: Any) -> bool:

@@ -25,6 +25,7 @@ ACTIVATIONS: Mapping[str, Callable[[Terms, int], int]] = {
 }
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}  # of each layer: its weights' rows are these times its units
 MOST_NODES = 200  # of a cell; Keras' have some forty
+MOST_STATES = 3  # of a loop: h and c of an LSTM, and the last result where steps are masked
 SIXTH = 0.1666666716337204  # in float32
 
 
@@ -48,12 +49,13 @@ class Cell:
 class Recurrence:
     """A recurrent layer in a loop.
 
-    x, states, results: their places among the loop's values. x and results are (time, batch, features); results hold
-    one step where the layer gives its last alone.
+    x, mask, states, results: their places among the loop's values. x and results are (time, batch, features), a mask
+    is (time, batch, 1); results hold one step where the layer gives its last alone.
     """
 
     cell: Cell
     x: int
+    mask: int | None
     states: tuple[int, ...]
     results: int
     every_step: bool
@@ -71,26 +73,37 @@ def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence
     same_values = len(cond.inputs) == len(body.inputs) == len(body.outputs) == len(node.inputs) == len(node.outputs)
     if not same_values or len(body.nodes) > MOST_NODES:
         return None
-    loop = Loop(Terms.of(body))
+    loop, steps = Loop(Terms.of(body)), Terms.of(cond)
     shapes = [graph.tensors[t].shape for t in node.inputs]
     changing = [k for k in range(len(shapes)) if k not in (*loop.counters, *loop.fixed)]
     results = [k for k in changing if len(shapes[k]) == 3]
-    starts = [graph.tensors[node.inputs[k]].data for k in loop.counters]
-    if len(results) != 1 or any(start is None or start.any() for start in starts):
+    states = [k for k in changing if k not in results]
+    if (
+        len(results) != 1
+        or len(states) > MOST_STATES
+        or not all(_is_zero(graph, node.inputs[k]) for k in loop.counters)
+    ):
         return None
-    for x, index, step in loop.sequences():
+    sequences = [(k, *rest) for k, *rest in loop.sequences() if len(shapes[k]) == 3]
+    for x, index, step in sequences:
         lengths = [k for k in loop.fixed if _is_length(graph, node.inputs[k], node.inputs[x])]
-        if len(shapes[x]) != 3 or not _runs_through(
-            graph.tensors[node.inputs[x]], index, lengths, loop, Terms.of(cond)
-        ):
+        if not _runs_through(graph.tensors[node.inputs[x]], index, lengths, loop, steps):
             continue
-        for states in permutations(k for k in changing if k not in results):
-            for cell in loop.cells(step, states):
-                found = Recurrence(cell, x, states, results[0], loop.stores(results[0], index, cell.after[0]))
-                last_alone = loop.results[results[0]] == cell.after[0]
-                if (found.every_step or last_alone) and _fits(found, shapes, body):
-                    return found
+        for mask, choice in [(None, None), *((k, term) for k, i, term in sequences if i == index and k != x)]:
+            for order in permutations(states):
+                held, own = (order[:1], order[1:]) if mask is not None else ((), order)
+                for cell, result in loop.cells(step, own, choice, held):
+                    every_step = loop.stores(results[0], index, result)
+                    found = Recurrence(cell, x, mask, own, results[0], every_step)
+                    whole = every_step or loop.results[results[0]] == result
+                    if whole and all(_is_zero(graph, node.inputs[k]) for k in held) and _fits(found, shapes, body):
+                        return found
     return None
+
+
+def _is_zero(graph: Graph, tensor: int) -> bool:
+    data = graph.tensors[tensor].data
+    return data is not None and not data.any()
 
 
 def _fits(found: Recurrence, shapes: Sequence[tuple[int, ...]], body: Graph) -> bool:
@@ -103,6 +116,7 @@ def _fits(found: Recurrence, shapes: Sequence[tuple[int, ...]], body: Graph) -> 
         and sum(rows for rows, _ in recurrent) == gates * units
         and shapes[found.results] == (steps if found.every_step else 1, batch, units)
         and all(shapes[k] == (batch, units) for k in found.states)
+        and (found.mask is None or shapes[found.mask] == (steps, batch, 1))
     )
 
 
@@ -176,12 +190,21 @@ class Loop:
         after = t("SLICE", whole, t(*along, t.sum(counter, t.number(1)), t.number(0, 0)), t.number(-1, -1, -1))
         return self.results[place] == t(*along, before, result, after)
 
-    def cells(self, x: int, places: Sequence[int]) -> Iterator[Cell]:
-        """The cells that make of these states what the body makes of them."""
-        states = [self.values[k] for k in places]
-        for cell in (cell for kind in KINDS.get(len(states), ()) for cell in kind(self.terms, x, *states)):
-            if [self.results[k] for k in places] == list(cell.after):
-                yield cell
+    def cells(self, x: int, places: Sequence[int], mask: int | None, held: Sequence[int]) -> Iterator[tuple[Cell, int]]:
+        """The cells that make of these states what the body makes of them, each with the term of its result.
+
+        mask: the term that decides whether a step is taken; `held` is then the place of the last result.
+        """
+        t, states = self.terms, [self.values[k] for k in places]
+
+        def chosen(new: int, old: int) -> int:
+            return new if mask is None else t("SELECT_V2", mask, new, old)
+
+        for cell in (cell for kind in KINDS.get(len(states), ()) for cell in kind(t, x, *states)):
+            result = chosen(cell.after[0], self.values[held[0]]) if held else cell.after[0]
+            after = [*(result for _ in held), *map(chosen, cell.after, states)]
+            if [self.results[k] for k in (*held, *places)] == after:
+                yield cell, result
 
 
 def _products(t: Terms, x: int) -> list[tuple[int, int]]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from .. import packing
 from ..emit.build import emit
-from ..emit.builder import model_name
 from ..emit.emission import Binding, layer_at, numerics_of
+from ..emit.names import model_name
 from ..errors import UsageError
 from ..flatbuffer.parse import FlatModel, parse
 from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Tensor

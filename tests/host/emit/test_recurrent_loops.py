@@ -67,6 +67,17 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         lambda: stack(layers.Bidirectional(layers.LSTM(4)), layers.Dense(3)),
         ["Flip", "LSTM", "LSTM", "Concatenate", "Dense"],
     ),
+    "lstm-masked": (
+        lambda: stack(layers.Masking(), layers.LSTM(6, return_sequences=True), layers.Dense(3), layers.LSTM(4)),
+        [
+            *("NotEqual", "Any", "Any", "Reshape", "Where"),
+            *("Squeeze", "LSTM", "Swapaxes", "Dense", "Swapaxes", "Squeeze", "LSTM"),
+        ],
+    ),
+    "gru-masked": (
+        lambda: stack(layers.Masking(), layers.GRU(6)),
+        ["NotEqual", "Any", "Any", "Reshape", "Where", "Squeeze", "GRU"],
+    ),
     "gru": (lambda: stack(layers.GRU(6), layers.Dense(3)), ["GRU", "Dense"]),
     "gru-reset-before": (lambda: stack(layers.GRU(6, reset_after=False, activation="elu")), ["GRU"]),
     "gru-image": (read_line, ["Conv2D", "Reshape", "GRU", "Dense"]),
@@ -86,7 +97,9 @@ def converted(name: str) -> tuple[keras.Model, bytes]:
 
 def samples(model: Any, batch: int) -> list[NDArray[np.float32]]:
     extents = [[STEPS if d is None else d for d in x.shape[1:]] for x in model.inputs]
-    return [rand(batch, *e, seed=11 + k) for k, e in enumerate(extents)]
+    given = [rand(batch, *e, seed=11 + k) for k, e in enumerate(extents)]
+    given[0][:, (2, -1)] = 0  # steps that a mask leaves out
+    return given
 
 
 def run(model: Any, inputs: list[Any]) -> list[NDArray[Any]]:
