@@ -1,5 +1,7 @@
 """Matrix products."""
 
+import math
+
 import tensorflow as tf
 from keras import layers, ops
 
@@ -8,11 +10,14 @@ from ..weight import Weight, plain
 
 
 @emits("FULLY_CONNECTED", weights=["w", "b"])
-def fully_connected(x, w, b=None, *, keep_num_dims, weights_format):
+def fully_connected(x, w, b=None, *, keep_num_dims, weights_format, context):
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims."""
     if weights_format != "DEFAULT":
         raise NotImplementedError(f"its weights are stored as {weights_format}, a layout for one kind of kernel")
     units, depth = w.shape
+    source = context.sources[0]
+    if -1 not in source.shape_signature and math.prod(source.shape) % depth:
+        raise NotImplementedError(f"its input, of shape {list(source.shape)}, is no rows of {depth} for its weights")
     if not keep_num_dims and (len(x.shape) != 2 or x.shape[-1] != depth):
         x = layers.Flatten()(x) if len(x.shape) > 1 and _per_sample(x) == depth else ops.reshape(x, (-1, depth))
     if not isinstance(w, Weight):
