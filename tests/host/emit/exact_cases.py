@@ -245,7 +245,7 @@ def _code(value: int) -> Arg:
 
 
 def lstm_int8(x: Arg, options: dict[str, Any] | None = None, **kinds: bool) -> Case:
-    """The 8x8 -> 16 LSTM. kinds: cifg, peephole, projection, norm."""
+    """The 8x8 -> 16 LSTM. kinds: cifg, peephole, projection, norm, small (the cell's range)."""
     inputs, units = x.array.shape[-1], 6  # type: ignore[union-attr]
     width = 5 if kinds.get("projection") else units
     gates = [not kinds.get("cifg"), True, True, True]
@@ -270,7 +270,7 @@ def lstm_int8(x: Arg, options: dict[str, Any] | None = None, **kinds: bool) -> C
     batch = x.array.shape[0]  # type: ignore[union-attr]
     states = [
         variable(batch, width, dtype="int8", scale=0.007, zero_point=-4),
-        variable(batch, units, dtype="int16", scale=2.0**-11, zero_point=0),
+        variable(batch, units, dtype="int16", scale=2.0 ** (-16 if kinds.get("small") else -11), zero_point=0),
     ]
     inner = [Out("int16", 0.0008 + 1e-4 * k, 0) for k in range(4)] if kinds.get("norm") else [Out()] * 4
     op = "LSTM" if x.array.ndim == 2 else "UNIDIRECTIONAL_SEQUENCE_LSTM"  # type: ignore[union-attr]
@@ -351,6 +351,7 @@ EXACT_CASES = [
     lstm_int8(STEP),
     lstm_int8(SEQUENCE, {"cell_clip": 6.0}, cifg=True),
     lstm_int8(SEQUENCE, peephole=True),
+    lstm_int8(SEQUENCE, small=True),
     lstm_int8(SEQUENCE, {"proj_clip": 0.5}, projection=True),
     lstm_int8(SEQUENCE, norm=True, projection=True),
     basic_lstm(),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from liteback.emit.build import Emission, emit
 from liteback.errors import ModelRefused, UnsupportedModel
 from liteback.lift import lift
+from liteback.numerics.affine import dequantize, quantize
 from liteback.numerics.coverage import uncovered
 from liteback.numerics.profile import KernelProfile
 from liteback.passes import simplify
@@ -173,6 +174,17 @@ def test_a_state_lasts_in_every_format(name: str, board: Board, tmp_path: Path) 
     (takes,), (gives,) = interface_names(emission.graph)
     for run in (emission.model, again, lambda x: serve(**{takes: tf.constant(x)})[gives]):
         np.testing.assert_array_equal([np.asarray(run(x)) for x in steps], expected)
+
+
+def test_a_cell_of_less_than_one_is_not_activated_in_fakequant_either(board: Board) -> None:
+    case = next(c for c in EXACT_CASES if str(c) == "UNIDIRECTIONAL_SEQUENCE_LSTM-int8-small")
+    (expected,) = run_interpreter(case, board, OPTIONS["builtin"])
+    graph = lift(case.model()).main
+    takes, gives = (graph.tensors[t].quantization for t in (graph.inputs[0], graph.outputs[0]))
+    y = emit(lift(case.model()), "fakequant").model(dequantize(next(iter(case.feeds().values())), takes))
+    codes = quantize(np.asarray(y), gives, "int8").astype(int)
+    assert np.abs(codes - expected).max() <= 1
+    assert len(np.unique(expected)) > 20
 
 
 def test_an_exact_model_takes_and_gives_the_files_own_types() -> None:
