@@ -6,7 +6,7 @@ its loops stays batch first in the model, and there the batch can be freed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from keras import ops
 from ..ir import Graph, Node
 from .batch import UnknownBatch
 from .names import is_symbolic
-from .recurrent_loop import Recurrence, recurrence
+from .recurrent_loop import Cell, Recurrence, recurrence
 from .registry import Layer
 from .weight import Weight, concatenate
 
@@ -50,6 +50,7 @@ class RecurrentLoops:
         if numerics == "fakequant":  # rounds inside of the step
             bodies = {k: b for k, b in bodies.items() if not any(t.is_quantized for t in b.tensors)}
         found = {k: r for k in bodies if (r := recurrence(graphs, graph, loops[k])) is not None}
+        found = {k: r for k, r in found.items() if not _shows_more(loops[k], r, graph)}
         return _with_layout(graph, found) if found else cls({})
 
     def result(self, node: Node, builder: Builder) -> Any:
@@ -77,47 +78,35 @@ class RecurrentLoops:
 
     def _recurrent(self, node: Node, found: Recurrence, builder: Builder) -> Any:
         """Values for the loop's results, of those that are read."""
-        cell, body = found.cell, builder.graphs[_body(node)]
-        step = builder.inlined(body.index, "")
-        given = dict(zip(body.inputs, node.inputs, strict=True))
-        weights = [
-            builder.known(given[t], weight=True) if t in given else step.known(t, weight=True)
-            for t in (cell.kernel, *cell.recurrent, *cell.biases)
-        ]
-        first_bias = 1 + len(cell.recurrent)
-        x, states = node.inputs[found.x], [builder.known(node.inputs[k], weight=False) for k in found.states]
-        sequence = self.batch_first.get(x, builder.known(x, weight=False))
-        masked = {} if found.mask is None else {"mask": self._mask(node.inputs[found.mask], builder)}
-        if not is_symbolic(sequence) or not all(isinstance(w, Weight) for w in weights):
+        weights, sequence = _weights(node, found.cell, builder), self._batch_first(node.inputs[found.x], builder)
+        if weights is None or not is_symbolic(sequence):
             return NotImplemented
-        if x not in self.batch_first:
-            sequence = ops.swapaxes(sequence, 0, 1)
-        read = [k for k in found.states if _is_read(builder.graph, node.outputs[k])]
-        config = {"return_sequences": found.every_step, "return_state": bool(read), "use_bias": bool(cell.biases)}
+        given = _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
+        if found.mask is not None:
+            given["mask"] = ops.squeeze(self._batch_first(node.inputs[found.mask], builder), -1)
+        with_states = any(_is_read(builder.graph, node.outputs[k]) for k in found.states)
+        config = {**found.cell.config, "return_sequences": found.every_step, "return_state": with_states}
         recipe = Layer(
-            getattr(keras.layers, cell.layer),
+            getattr(keras.layers, found.cell.layer),
             sequence,
-            _KERAS_WEIGHTS[cell.layer](weights[0], weights[1:first_bias], weights[first_bias:]),
-            {**cell.config, **config},
-            given={**_initial(states, builder), **masked},
+            weights,
+            {**config, "use_bias": bool(found.cell.biases)},
+            given=given,
         )
-        value = builder.called(recipe, f"{builder.prefix}{cell.layer.lower()}_{node.index:03d}")
-        y, *after = value if read else [value]
+        value = builder.called(recipe, f"{builder.prefix}{found.cell.layer.lower()}_{node.index:03d}")
         builder.names.keep(value)
-        results: list[Any] = [None] * len(node.outputs)
+        y, *after = value if with_states else [value]
         self.batch_first[node.outputs[found.results]] = y
+        results: list[Any] = [None] * len(node.outputs)
         results[found.results] = ops.swapaxes(y, 0, 1) if found.every_step else ops.expand_dims(y, 0)
         for k, state in zip(found.states, after, strict=False):
             results[k] = state
-        for k, t in enumerate(node.outputs):
-            if results[k] is None and _is_read(builder.graph, t):
-                raise NotImplementedError("the loop's own counters and arguments are read after it")
         return results
 
-    def _mask(self, tensor: int, builder: Builder) -> Any:
-        """(time, batch, 1) as (batch, time)."""
-        mask = self.batch_first.get(tensor)
-        return ops.squeeze(ops.swapaxes(builder.known(tensor, weight=False), 0, 1) if mask is None else mask, -1)
+    def _batch_first(self, tensor: int, builder: Builder) -> Any:
+        if tensor in self.batch_first:
+            return self.batch_first[tensor]
+        return ops.swapaxes(builder.known(tensor, weight=False), 0, 1)
 
 
 def _body(node: Node) -> int:
@@ -128,6 +117,29 @@ def _is_read(graph: Graph, tensor: int) -> bool:
     return tensor in graph.outputs or any(tensor in n.inputs for n in graph.nodes)
 
 
+def _shows_more(node: Node, found: Recurrence, graph: Graph) -> bool:
+    """Whether something reads what a loop has beside the layer's results: its counters, or what it is given."""
+    known = {found.results, *found.states}
+    return any(_is_read(graph, t) for k, t in enumerate(node.outputs) if k not in known)
+
+
+def _weights(node: Node, cell: Cell, builder: Builder) -> list[Any] | None:
+    """The layer's weights, from the loop's body or from what it is given; None where one is no constant."""
+    body = builder.graphs[_body(node)]
+    step, given = builder.inlined(body.index, ""), dict(zip(body.inputs, node.inputs, strict=True))
+    kernel, recurrent, biases = (
+        [builder.known(given[t], weight=True) if t in given else step.known(t, weight=True) for t in tensors]
+        for tensors in ([cell.kernel], cell.recurrent, cell.biases)
+    )
+    if not all(isinstance(w, Weight) for w in (*kernel, *recurrent, *biases)):
+        return None
+    turned = [w.transpose(1, 0) for w in recurrent]
+    joined = turned[0] if len(turned) == 1 else concatenate(turned, axis=1)
+    rows = [b.reshape(1, -1) for b in biases]
+    bias = [concatenate(rows, axis=0)] if len(rows) > 1 else [b.reshape(-1) for b in biases]
+    return [kernel[0].transpose(1, 0), joined, *bias]
+
+
 def _initial(states: Sequence[Any], builder: Builder) -> dict[str, Any]:
     """The argument that gives a layer its states; none where they are zeros, as they are by themselves."""
     if not any(is_symbolic(s) or np.any(s) for s in states):
@@ -136,21 +148,6 @@ def _initial(states: Sequence[Any], builder: Builder) -> dict[str, Any]:
         raise UnknownBatch
     start = [builder.symbolic(s, "state") for s in states]
     return {"initial_state": start if len(start) > 1 else start[0]}
-
-
-def _lstm(kernel: Weight, recurrent: Sequence[Weight], biases: Sequence[Weight]) -> list[Any]:
-    return [kernel.transpose(1, 0), recurrent[0].transpose(1, 0), *(b.reshape(-1) for b in biases)]
-
-
-def _gru(kernel: Weight, recurrent: Sequence[Weight], biases: Sequence[Weight]) -> list[Any]:
-    """With two biases, they are the rows of one; with two recurrent kernels, the second is for the new values."""
-    turned = [r.transpose(1, 0) for r in recurrent]
-    joined = turned[0] if len(turned) == 1 else concatenate(turned, axis=1)
-    rows = [concatenate([b.reshape(1, -1) for b in biases], axis=0)] if len(biases) == 2 else biases
-    return [kernel.transpose(1, 0), joined, *(rows if len(biases) == 2 else (b.reshape(-1) for b in biases))]
-
-
-_KERAS_WEIGHTS: Mapping[str, Callable[..., list[Any]]] = {"LSTM": _lstm, "SimpleRNN": _lstm, "GRU": _gru}
 
 
 # ---- which tensors have time first
