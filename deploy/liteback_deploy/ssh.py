@@ -156,9 +156,10 @@ class Connection:
 
     def _ask(self) -> None:
         """Make the board say something now and then."""
-        while self.alive:
-            self._transport.global_request("keepalive@openssh.com", wait=True)
-            time.sleep(ALIVE_SECONDS)
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # it has ended: whoever uses it is told
+            while self.alive:
+                self._transport.global_request("keepalive@openssh.com", wait=True)
+                time.sleep(ALIVE_SECONDS)
 
     def _listen(self) -> None:
         while self.alive:

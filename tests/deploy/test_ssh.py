@@ -252,6 +252,15 @@ def test_without_openssh(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh.connect(without).close()
 
 
+def test_a_connection_that_ends_while_it_is_asked(server: Sshd) -> None:
+    """Its thread ends with it, and says nothing."""
+    for _ in range(5):  # paramiko's own thread may see it first
+        connection = ssh.connect(endpoint(server))
+        connection._transport.sock.close()
+        connection._ask()
+        connection.close()
+
+
 def test_options_as_ssh_has_them(server: Sshd, tmp_path: Path) -> None:
     found = resolve(Target("127.0.0.1", "pi"), SshOptions(2200, server.key, None, server.config()))
     assert (found.user, found.port, found.identities[0]) == ("pi", 2200, server.key)
