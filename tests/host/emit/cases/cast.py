@@ -23,6 +23,7 @@ CASES = [
     ),
     cast(COMPLEX, "float32"),
     Case("CAST", [codes(9, zero_point=5)], {"in_data_type": "int8", "out_data_type": "float32"}, name="codes"),
+    Case("CAST", [codes(9, zero_point=5)], outputs=[Out("uint8")], name="codes-uint8"),
     Case("BITCAST", [rand(2, 3)], outputs=[Out("int32")], name="same-size"),
     Case("BITCAST", [rand(2, 3)], outputs=[Out("int16")], name="smaller"),
     Case("BITCAST", [ints(3, 2, dtype="int32")], outputs=[Out("int64")], name="larger"),
