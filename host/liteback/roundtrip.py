@@ -11,6 +11,7 @@ from .api import DEFAULT_THRESHOLDS, default_numerics
 from .calibration.calibrate import Calibration, calibrate
 from .calibration.write import write
 from .comparison.compare import compare
+from .comparison.metrics import json_number
 from .comparison.result import MODES, Comparison
 from .emit.emission import Emission, Numerics
 from .errors import NoCertificate
@@ -199,6 +200,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         for metric in ("lsb_max", "max_abs_over_range"):
             ranked = comparison.worst(mode, metric)
             if ranked:
-                worst[f"{mode}.{metric}"] = {"node": ranked[0].node, "value": ranked[0].value(mode, metric)}
+                value = json_number(ranked[0].value(mode, metric))
+                worst[f"{mode}.{metric}"] = {"node": ranked[0].node, "value": value}
     keys = ("passed", "samples", "first_fault", "isolated_faults", "outputs")
     return {**{k: document[k] for k in keys}, "layers": len(document["layers"]), "worst": worst}

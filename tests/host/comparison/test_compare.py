@@ -17,6 +17,7 @@ from liteback.comparison.result import Comparison, Thresholds
 from liteback.errors import UsageError
 from liteback.ir import Graph, Node
 from liteback.recording import Recording
+from liteback.roundtrip import summary
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,12 @@ def test_recordings_of_differently_numbered_files(recording: Recording) -> None:
 
 def as_json(comparison: Comparison) -> dict:
     return json.loads(json.dumps(comparison.to_json(), allow_nan=False))
+
+
+def test_a_summary_is_for_any_json_reader(recording: Recording) -> None:
+    document = summary(compare(GRAPH, recording, FakeTwin({2: FAULTS["NaN"]})))
+    assert document["worst"]["isolated.lsb_max"]["value"] == "NaN"
+    json.dumps(document, allow_nan=False)
 
 
 def test_the_json_contract(recording: Recording) -> None:
