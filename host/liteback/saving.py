@@ -67,13 +67,15 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _write_keras(emission: Emission, path: Path) -> None:
-    """What `model.save` writes; that keeps all weights in memory once more, and this does not."""
+    """What `model.save` writes; that keeps all weights in memory once more, and this does not.
+
+    The parts stay beside `path`, in the folder that `_beside` removes.
+    """
     folder = path.with_suffix("")
     keras.saving.save_model(emission.model, folder, zipped=False)
     with zipfile.ZipFile(path, "w") as archive:
         for part in sorted(p for p in folder.rglob("*") if p.is_file()):
             archive.write(part, part.relative_to(folder))
-    shutil.rmtree(folder)
 
 
 def _write_h5(emission: Emission, path: Path) -> None:

@@ -44,9 +44,8 @@ class KerasTwin:
             )
         places = {t: operations[v.operation]._inbound_nodes[v.call].output_tensors[v.output] for t, v in values.items()}
         self._places = {t: id(place) for t, place in places.items()}
-        self._steps = {
-            t: len(places[t].shape) == 2 for t, v in values.items() if v.time_first
-        }  # whether it is one step
+        # The tensors that the file has time first: whether the model has one step of it.
+        self._one_step = {t: len(places[t].shape) == 2 for t, v in values.items() if v.time_first}
         self._run = tf.function(self._traverse)
 
     @classmethod
@@ -84,12 +83,12 @@ class KerasTwin:
 
     def _batch_first(self, index: int, array: NDArray[Any]) -> NDArray[Any]:
         """A tensor of the file as the model has it."""
-        one_step = self._steps.get(index)
+        one_step = self._one_step.get(index)
         return array if one_step is None else array[0] if one_step else array.swapaxes(0, 1)
 
     def _time_first(self, index: int, array: NDArray[Any]) -> NDArray[Any]:
         """A value of the model as the file has it."""
-        one_step = self._steps.get(index)
+        one_step = self._one_step.get(index)
         return array if one_step is None else array[None] if one_step else array.swapaxes(0, 1)
 
     def _traverse(self, feeds: list[Any], device: dict[str, Any]) -> dict[str, Any]:

@@ -78,12 +78,12 @@ class RecurrentLoops:
 
     def _recurrent(self, node: Node, found: Recurrence, builder: Builder) -> Any:
         """Values for the loop's results, of those that are read."""
-        weights, sequence = _weights(node, found.cell, builder), self._batch_first(node.inputs[found.x], builder)
+        weights, sequence = _weights(node, found.cell, builder), self._with_batch_first(node.inputs[found.x], builder)
         if weights is None or not is_symbolic(sequence):
             return NotImplemented
         given = _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
         if found.mask is not None:
-            given["mask"] = ops.squeeze(self._batch_first(node.inputs[found.mask], builder), -1)
+            given["mask"] = ops.squeeze(self._with_batch_first(node.inputs[found.mask], builder), -1)
         with_states = any(_is_read(builder.graph, node.outputs[k]) for k in found.states)
         config = {**found.cell.config, "return_sequences": found.every_step, "return_state": with_states}
         recipe = Layer(
@@ -103,7 +103,7 @@ class RecurrentLoops:
             results[k] = state
         return results
 
-    def _batch_first(self, tensor: int, builder: Builder) -> Any:
+    def _with_batch_first(self, tensor: int, builder: Builder) -> Any:
         if tensor in self.batch_first:
             return self.batch_first[tensor]
         return ops.swapaxes(builder.known(tensor, weight=False), 0, 1)

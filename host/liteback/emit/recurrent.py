@@ -145,7 +145,7 @@ class Lstm(_Recurrent):
         c = self.round("state", self.round("state", forget * c) + self.round("state", let_in * candidate))
         c = _clip(c, self.clips[0])
         output = self.unit(ops.sigmoid(self.gate("output", weights, x, h, c)))
-        # The integer kernel leaves out the activation of a cell of less than one: `numerics/kernels/lstm.py`.
+        # The integer kernel leaves out the activation of a cell below 0.5: see numerics/kernels/lstm.py.
         skipped = "state" in self.grids and self.grids["state"][0] < 2.0**-15 and not coupled
         h = self.round("hidden", output * (let_in if skipped else self.unit(self.act(c))))
         if "projection" in weights:

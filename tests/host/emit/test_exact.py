@@ -176,7 +176,7 @@ def test_a_state_lasts_in_every_format(name: str, board: Board, tmp_path: Path) 
         np.testing.assert_array_equal([np.asarray(run(x)) for x in steps], expected)
 
 
-def test_a_cell_of_less_than_one_is_not_activated_in_fakequant_either(board: Board) -> None:
+def test_a_cell_below_a_half_is_not_activated_in_fakequant_either(board: Board) -> None:
     case = next(c for c in EXACT_CASES if str(c) == "UNIDIRECTIONAL_SEQUENCE_LSTM-int8-small")
     (expected,) = run_interpreter(case, board, OPTIONS["builtin"])
     graph = lift(case.model()).main

@@ -71,7 +71,7 @@ class _Cell:
         kept, new = self._halved(forget * c, 15), self._halved(let_in * candidate, 30 + exponent)
         c = _clipped(_to_int16(kept + new), self.op.options["cell_clip"], self.op.input(C_AT), 32767)
         output = _looked_up(sigmoid, self._gate("output", x, h, c))
-        # For a cell of less than one, ApplyTanh does nothing: what it was to overwrite, the input gate, is used.
+        # Of a cell below 0.5 ApplyTanh makes nothing: what it was to overwrite, the input gate, stands in.
         shown = let_in if exponent < -15 and not coupled else _looked_up(tanh_table(15 + exponent), c)
         return [self._result(output * shown), c]
 
