@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from liteback.session.local import LocalAgent
 from liteback_deploy import certificates
 from liteback_deploy.certificates import BOARD, WORKSTATION, Pair
+from ports import free_port
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,6 @@ def pairs(board_days: float = 1, client_days: float = 1) -> Pairs:
 def foreign(good: Pairs) -> Pairs:
     """With a workstation's keys that the board was never told of."""
     return replace(good, client=certificates.make(WORKSTATION, 1))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def flags(folder: Path, pairs: Pairs, port: int, host: str = "127.0.0.1") -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from board.box import Box, BoxFailed
 from board.host import built
+from ports import free_port
 
 MACHINE = "qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 1024 -accel tcg,thread=multi,tb-size=256"
 KERNEL = "console=ttyAMA0 loglevel=4 mitigations=off systemd.show_status=0 net.ifnames=0"
@@ -27,7 +28,7 @@ class MachineBox(Box):
 
     def __init__(self, variant: str = "") -> None:
         self._image = built("vm")
-        super().__init__(_free_port(), variant)
+        super().__init__(free_port(), variant)
         self._new = True
         self._disk = self._folder / "disk"
         subprocess.run(["cp", "--sparse=always", "--reflink=auto", self._image / "disk", self._disk], check=True)
@@ -128,9 +129,3 @@ class MachineBox(Box):
                         answer = json.loads(lines.readline())
                     if "error" in answer:
                         raise BoxFailed(f"{command}: {answer['error']}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from absent import absent
+from ports import free_port
 
 _START_SECONDS = 30
 
@@ -31,9 +33,7 @@ class Sshd:
         self.home.mkdir(parents=True)
         self.key = self._key("user")
         self.known_hosts = folder / "known_hosts"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.new_host_key()
         self.trust()
         (folder / "authorized_keys").write_text(self.key.with_suffix(".pub").read_text())
@@ -76,15 +76,18 @@ class Sshd:
             )
         deadline = time.monotonic() + _START_SECONDS
         while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()
-                time.sleep(0.02)
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                if probe.recv(4) == b"SSH-":
+                    return
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """End the server and every connection of it."""
+        # Stopped first: a child that it forks after they are listed would keep the port.
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         connections = self.connections()
         self._process.kill()
         for process in connections:

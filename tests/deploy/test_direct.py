@@ -29,6 +29,7 @@ from liteback_deploy.keys import Keys
 from liteback_deploy.ssh_config import resolve
 from liteback_deploy.target import LOCAL, Target
 from liteback_proto import agent_pb2, agent_pb2_grpc
+from ports import free_port
 from tls import Pairs
 
 ENDPOINT = Endpoint("192.168.1.7", 2222, "pi", "[192.168.1.7]:2222", ())
@@ -90,7 +91,7 @@ def test_damaged_keys(name: str, pairs: Pairs, tmp_path: Path) -> None:
 def test_nothing_that_speaks_tls(pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = kept(tmp_path, pairs)
     with pytest.raises(Unreachable, match="Without --direct it is reached through SSH"):
-        handshake("127.0.0.1", tls.free_port(), own)
+        handshake("127.0.0.1", free_port(), own)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         monkeypatch.setattr(direct, "_SECONDS", 0.5)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import small_models
-import tls
 from board.namespaces import NamespaceBox
 from deploy.cli import Cli
 from deploy.versions import change_sources
 from liteback.deployment import deploy
 from liteback.errors import AgentIncompatible, BoardUnreachable, HostKeyError, UsageError
 from liteback.session.board import connect
+from ports import free_port
 
 pytestmark = pytest.mark.board
 
@@ -169,7 +169,7 @@ def test_a_port_that_cannot_be_had(direct: NamespaceBox) -> None:
 def test_a_port_that_is_not_reached(fresh: NamespaceBox) -> None:
     """The agent listens, and something stands between; SSH remains."""
     with pytest.raises(BoardUnreachable, match=r"Does a firewall.* Without --direct it is reached through SSH"):
-        deploy("box", direct=True, direct_port=tls.free_port())
+        deploy("box", direct=True, direct_port=free_port())
     with pytest.raises(BoardUnreachable, match="Does a firewall"):
         connect("box", direct=True)
     serves(direct=False)
