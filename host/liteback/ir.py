@@ -35,6 +35,10 @@ class Quantization:
     def per_channel(self) -> bool:
         return self.scale.size > 1
 
+    def transpose(self, perm: tuple[int, ...]) -> Quantization:
+        """That of the tensor with its axes in this order; not per block."""
+        return replace(self, axis=perm.index(self.axis)) if self.per_channel else self
+
     def along(self, rank: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scale and zero point, shaped to broadcast against a tensor of `rank` dimensions."""
         if self.block_size:

@@ -52,13 +52,8 @@ def reconstruction(
     profile: KernelProfile | str | Path | None = None,
 ) -> Emission:
     """`reconstruct`, with the correspondence between model and file."""
-    if numerics not in get_args(Numerics):
-        raise UsageError(f"numerics is one of {', '.join(get_args(Numerics))}. Received: {numerics!r}.")
-    if profile is not None and numerics == "float":
-        raise UsageError("A kernel profile is for exact and fakequant numerics. Received: 'float' with a profile.")
-    if isinstance(profile, (str, Path)):
-        profile = KernelProfile.named(profile)
-    return emit(lift(read_model(model)), numerics, signature, profile)
+    kernels = _kernels(numerics, profile)
+    return emit(lift(read_model(model)), numerics, signature, kernels)
 
 
 def signature_reconstructions(
@@ -69,16 +64,29 @@ def signature_reconstructions(
     A file with one signature serves that; one with several, or none, serves its main graph. What one of the models
     stores, the others find, as the signatures of an interpreter do.
     """
+    kernels = _kernels(numerics, profile)
     source = lift(read_model(model))
-    profile = KernelProfile.named(profile) if isinstance(profile, (str, Path)) else profile
-    found = {s.key: emit(source, numerics, s.key, profile) for s in source.signatures}
+    found = {s.key: emit(source, numerics, s.key, kernels) for s in source.signatures}
     default = serving_signature(source)
-    found["serving_default"] = emit(source, numerics, None, profile) if default is None else found[default]
+    found["serving_default"] = emit(source, numerics, None, kernels) if default is None else found[default]
     variables: dict[str, Any] = {}
     for layer in (layer for emission in found.values() for layer in emission.model.layers):
         if isinstance(layer, Memory):
             layer.share(variables)
     return found
+
+
+def _kernels(numerics: str, profile: KernelProfile | str | Path | None) -> KernelProfile | None:
+    """The kernel set to compute as.
+
+    Raises:
+        UsageError: there is no such numerics or profile, or the two do not go together.
+    """
+    if numerics not in get_args(Numerics):
+        raise UsageError(f"numerics is one of {', '.join(get_args(Numerics))}. Received: {numerics!r}.")
+    if profile is not None and numerics == "float":
+        raise UsageError("A kernel profile is for exact and fakequant numerics. Received: 'float' with a profile.")
+    return KernelProfile.named(profile) if isinstance(profile, (str, Path)) else profile
 
 
 def serving_signature(source: Model) -> str | None:

@@ -55,12 +55,13 @@ def reconstruct(
 
     check_ending(output)
     started = time.perf_counter()
-    emission = reconstruction(model, numerics, signature, profile)  # type: ignore[arg-type]  # it checks
     if output.suffix or signature is not None:
-        save(emission, output)
+        made = {"serving_default": reconstruction(model, numerics, signature, profile)}  # type: ignore[arg-type]
     else:  # a SavedModel holds all of the file's signatures
-        endpoints = signature_reconstructions(model, numerics, profile)  # type: ignore[arg-type]
-        save(endpoints.pop("serving_default"), output, endpoints)
+        made = signature_reconstructions(model, numerics, profile)  # type: ignore[arg-type]
+    made = {key: each.without_constants() for key, each in made.items()}
+    emission = made.pop("serving_default")
+    save(emission, output, made)
     document = {
         "output": str(output),
         "numerics": emission.numerics,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -59,6 +59,11 @@ class Emission:
     numerics: str
     values: Mapping[int, Value]  # tensor index -> place
     bindings: tuple[Binding, ...]
+
+    def without_constants(self) -> Emission:
+        """The model, and no longer what the file holds: its bytes can leave the memory. `export` needs them."""
+        tensors = tuple(replace(t, data=None) for t in self.graph.tensors)
+        return replace(self, graph=replace(self.graph, tensors=tensors), bindings=())
 
     @property
     def keras_ops(self) -> tuple[str, ...]:

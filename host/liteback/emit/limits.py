@@ -86,16 +86,17 @@ def _stand_in(value: Any) -> Any:
 def built(layer: Any, recipe: Layer) -> Any:
     """Call a new layer of a recipe, so that it has its variables; its symbolic result.
 
-    They are zeros till the file's weights are set: random ones would be overwritten at once. The layer's configuration
-    is not touched. A layer that wants other weights than the file has gets no memory for them.
+    They are memory that nothing was written to till the file's weights are set: random values, or zeros, would be
+    pages that the allocator keeps. The layer's configuration is not touched. A layer that wants other weights than the
+    file has gets no memory for them.
 
     Raises: ValueError for such a layer.
     """
     slots = [name for name in vars(layer) if name.endswith("_initializer") and getattr(layer, name) is not None]
     kept = {name: getattr(layer, name) for name in slots}
-    zeros = _zeros({w.shape for w in recipe.weights if w is not None})
+    unset = _unset({w.shape for w in recipe.weights if w is not None})
     for name in slots:
-        setattr(layer, name, zeros)
+        setattr(layer, name, unset)
     inputs = recipe.inputs if isinstance(recipe.inputs, (list, tuple)) else [recipe.inputs]
     known = not any(map(is_symbolic, inputs))
     value = layer(_described(recipe.inputs) if known else recipe.inputs, **recipe.given)
@@ -111,13 +112,13 @@ def _described(value: Any) -> Any:
     return keras.KerasTensor(value.shape, str(value.dtype)) if isinstance(value, np.ndarray) else value
 
 
-def _zeros(shapes: Collection[tuple[int, ...]]) -> Callable[..., Any]:
+def _unset(shapes: Collection[tuple[int, ...]]) -> Callable[..., Any]:
     """An initializer that knows no other shapes than these."""
 
-    def zeros(shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
+    def unset(shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
         if tuple(shape) not in shapes:
             known = ", ".join(str(list(s)) for s in shapes)
             raise ValueError(f"it needs a weight of shape {list(shape)}; the file has {known}")
-        return keras.ops.zeros(shape, dtype)
+        return tf.raw_ops.Empty(shape=shape, dtype=dtype)
 
-    return zeros
+    return unset

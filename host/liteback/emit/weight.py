@@ -43,11 +43,13 @@ class Weight:
         """Real values, in this layout; of a part: those of the whole variable."""
         if self.joined is not None:
             return self.joined
-        if self.quantization is None:
-            array = self.stored.astype(self.dtype, copy=False)
-        else:
-            array = dequantize(self.stored, self.quantization)
-        for step, argument, _ in self.steps:
+        codes, grid, steps = self.stored, self.quantization, list(self.steps)
+        # The codes turn first: they are the smaller, and real values would be in memory once more.
+        while grid is not None and not grid.block_size and steps and steps[0][0] == "transpose":
+            _, perm, _ = steps.pop(0)
+            codes, grid = codes.transpose(perm), grid.transpose(perm)
+        array = codes.astype(self.dtype, copy=False) if grid is None else dequantize(codes, grid)
+        for step, argument, _ in steps:
             array = array.transpose(argument) if step == "transpose" else array.reshape(argument)
         return array
 

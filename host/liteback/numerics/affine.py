@@ -23,7 +23,9 @@ def dequantize(codes: NDArray[Any], quantization: Quantization) -> NDArray[np.fl
     scale, zero_point = quantization.along(codes.ndim)
     # float32 holds every difference of two 16-bit codes exactly; wider ones need float64 till the end.
     work = np.dtype(np.float32 if codes.dtype.itemsize <= 2 else np.float64)
-    real = (codes.astype(work) - zero_point.astype(work)) * scale.astype(work)
+    real: NDArray[Any] = codes.astype(work, order="C")
+    real -= zero_point.astype(work)  # in place: a network's largest weight is a good part of its memory
+    real *= scale.astype(work)
     return np.asarray(real, np.float32)
 
 
