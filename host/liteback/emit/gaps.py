@@ -13,9 +13,11 @@ CUSTOM_OPS = frozenset(
     f"CUSTOM:{name}"
     for name in (
         "Convolution2DTransposeBias",
+        "Landmarks2TransformMatrix",
         "MaxPoolingWithArgmax2D",
         "MaxUnpooling2D",
         "PosenetDecoderOp",
+        "Resampler",
         "SignalDelay",
         "SignalEnergy",
         "SignalFftAutoScale",
@@ -31,6 +33,8 @@ CUSTOM_OPS = frozenset(
         "SignalStacker",
         "SignalWindow",
         "TFLite_Detection_PostProcess",
+        "TransformLandmarks",
+        "TransformTensorBilinear",
     )
 )
 

@@ -126,7 +126,7 @@ class Case:
 
     def schema_options(self) -> Any:
         if self.op.startswith("CUSTOM:"):
-            return bytes(flexbuffers.Dumps(dict(self.options)))
+            return _flexbuffer(self.options)
         cls = options_class(self.op)
         if cls is None:
             return None
@@ -139,6 +139,19 @@ class Case:
                 enum = {k: v for k, v in vars(schema.ActivationFunctionType).items() if isinstance(v, int)}
             setattr(options, fields[name], enum.get(value, value) if isinstance(value, str) else value)
         return options
+
+
+def _flexbuffer(options: Mapping[str, Any]) -> bytes:
+    """A map; a tuple is a typed vector in it, as converters write numbers of one kind."""
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for name, value in options.items():
+            builder.Key(name)
+            if isinstance(value, tuple):
+                builder.TypedVectorFromElements(value)
+            else:
+                builder.Add(value)
+    return bytes(builder.Finish())
 
 
 def _signature(shape: Sequence[int], varies: Sequence[int]) -> Sequence[int] | None:

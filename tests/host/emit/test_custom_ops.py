@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from flatbuffers import flexbuffers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,10 @@ from liteback.lift import lift
 from .case import rand
 
 SAME, VALID = 1, 2
+REGION = {
+    **{"subset_idxs": [0, 3, 5, 7], "left_rotation_idx": 1, "right_rotation_idx": 2},
+    **{"output_height": 5, "output_width": 5, "scale_x": 1.0, "scale_y": 1.0},
+}
 
 
 def one_op(op: str, inputs: list[build.Tensor], outputs: list[build.Tensor], options: bytes) -> bytes:
@@ -84,6 +89,23 @@ def test_max_pooling_tells_the_place_and_unpooling_puts_it_back(padding: int, sh
     rows, columns = (min(a, b) for a, b in zip(result.shape[1:3], x.shape[1:3], strict=True))
     inside, source = result[:, :rows, :columns], x[:, :rows, :columns]
     np.testing.assert_array_equal(inside[inside != 0], source[inside != 0])
+
+
+def test_landmarks_come_with_any_batch_and_train() -> None:
+    """A region found by points, cut out of a map: each sample its own, and a gradient to map and points."""
+    points, whole = rand(3, 12, 3, low=0, high=9), rand(3, 9, 8, 2)
+    tensors = [build.Tensor((1, *t)) for t in ((12, 3), (9, 8, 2), (4, 4), (5, 5, 2))]
+    find = build.Op("CUSTOM:Landmarks2TransformMatrix", [0], [2], bytes(flexbuffers.Dumps(REGION)), 2)
+    size = bytes(flexbuffers.Dumps({"output_height": 5, "output_width": 5}))
+    cut = build.Op("CUSTOM:TransformTensorBilinear", [1, 2], [3], size, 2)
+    model = reconstruct(build.build_model(build.Subgraph(tensors, [find, cut], [0, 1], [3]))).model
+    together = np.asarray(model([points, whole]))
+    alone = [np.asarray(model([points[k : k + 1], whole[k : k + 1]]))[0] for k in range(3)]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    with tf.GradientTape() as tape:
+        watched = [tf.Variable(points), tf.Variable(whole)]
+        result = tf.reduce_sum(model(watched) ** 2)
+    assert all(np.any(np.asarray(g)) for g in tape.gradient(result, watched))
 
 
 @pytest.fixture
