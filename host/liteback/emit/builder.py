@@ -32,7 +32,7 @@ from .moved import filling, moved
 from .names import NameBook, is_symbolic, model_name
 from .op_layer import OpLayer, OutputSpec, beside
 from .regions import Regions
-from .registry import EMITTERS, KERNELS, Context, Emitter, Layer
+from .registry import EMITTERS, Context, Emitter, Layer, kernel_of
 from .sharing import SharedLayers
 from .sparsity import keep_zeros
 from .state import Handle, Memory, States, tensor_handle
@@ -218,12 +218,12 @@ class Builder:
     def _stock(self, node: Node) -> Any:
         """What the stock emitter makes of a node; NotImplemented where a kernel must compute it."""
         stock = EMITTERS.get(node.op)
-        if stock is None or (node.op in KERNELS and self._dtypes(node) & NOT_IN_KERAS):
+        if stock is None or (kernel_of(node.op) is not None and self._dtypes(node) & NOT_IN_KERAS):
             return NotImplemented
         try:
             result = self._call(stock, node)
         except NotStatic:
-            if node.op not in KERNELS:
+            if kernel_of(node.op) is None:
                 raise
             return NotImplemented
         # Where its extent is not carried along, it is a tensor, not a number to calculate with.
@@ -348,7 +348,7 @@ class Builder:
 
     def _own_layer(self, node: Node) -> Any:
         """The operator in an OpLayer; computed at once where all its inputs are known."""
-        kernel = KERNELS.get(node.op)
+        kernel = kernel_of(node.op)
         if kernel is None:
             raise NotImplementedError("stock Keras has no equal of it with these arguments")
         inputs = [part for v in self._inputs(node, kernel) for part in self.states.spread(v)]

@@ -13,6 +13,7 @@ CUSTOM_OPS = frozenset(
     f"CUSTOM:{name}"
     for name in (
         "Convolution2DTransposeBias",
+        "Flex...",
         "Landmarks2TransformMatrix",
         "MaxPoolingWithArgmax2D",
         "MaxUnpooling2D",

@@ -24,6 +24,8 @@ _SMALL = 1024  # elements; values of a larger constant do not say how large a re
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Keras writes for a terminal
 
+_WRAPPED = ("Exception encountered when calling", "Could not automatically infer")
+
 # What NumPy, Keras and TensorFlow raise for arguments they do not take.
 REFUSALS = (
     ArithmeticError,
@@ -47,8 +49,14 @@ def refusing(op: str, where: str) -> Iterator[None]:
     try:
         yield
     except REFUSALS as error:
-        reason = " ".join(_COLOURS.sub("", str(error)).split())[:300] or type(error).__name__
-        raise UnsupportedModel([Problem(op, where, reason)]) from error
+        raise UnsupportedModel([Problem(op, where, _reason(error))]) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What an exception says, or the one that Keras wrapped into words on layers and arguments."""
+    while str(error).startswith(_WRAPPED) and error.__context__ is not None:
+        error = error.__context__
+    return " ".join(_COLOURS.sub("", str(error)).split())[:300] or type(error).__name__
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .registry import KERNELS
+from .registry import Emitter, kernel_of
 from .weight import Weight
 
 TENSOR, ABSENT = "tensor", "absent"
@@ -109,7 +109,7 @@ class OpLayer(ConstantsLayer):
         """The layer of a node. inputs: KerasTensors, Weights, numpy arrays or None; outputs: tensors of the IR."""
         layer = cls(
             op,
-            {k: _storable(v) for k, v in options.items() if k in KERNELS[op].keywords},
+            {k: _storable(v) for k, v in options.items() if k in _kernel(op).keywords},
             [describe(value) for value in inputs],
             [(list(t.shape), t.dtype) for t in outputs],
             extents,
@@ -121,7 +121,7 @@ class OpLayer(ConstantsLayer):
     def call(self, inputs: Any) -> Any:
         tensors = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         values = [self._value(i, argument, tensors) for i, argument in enumerate(self.arguments)]
-        kernel = KERNELS[self.op]
+        kernel = _kernel(self.op)
         options = {name: _option(value) for name, value in self.options.items()}
         specs = [OutputSpec(tuple(shape), dtype) for shape, dtype in self.outputs]
         if "out" in kernel.keywords:
@@ -151,6 +151,13 @@ class OpLayer(ConstantsLayer):
     def _shapes(self) -> dict[str, Any]:
         known = any(d is not None for extents in self.extents for d in extents)
         return {"outputs": self.outputs, **({"extents": self.extents} if known else {})}
+
+
+def _kernel(op: str) -> Emitter:
+    kernel = kernel_of(op)
+    if kernel is None:
+        raise NotImplementedError(f"nothing computes {op}; register a custom operator before a model is loaded")
+    return kernel
 
 
 def describe(value: Any) -> Any:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .carried import ANY, PREFIX
 from .weight import Joined, Weight
 
 Emit = Callable[..., Any]
@@ -130,6 +131,11 @@ def register_custom_op(
     """
     register = emits if stock else computes
     register(f"CUSTOM:{name}", static=static, weights=weights)(fn)
+
+
+def kernel_of(op: str) -> Emitter | None:
+    """The arithmetic of an operator; None where there is none."""
+    return KERNELS.get(op) or (KERNELS.get(ANY) if op.startswith(PREFIX) else None)
 
 
 def supported_ops() -> frozenset[str]:

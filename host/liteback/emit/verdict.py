@@ -7,7 +7,8 @@ from collections.abc import Collection
 from ai_edge_litert import schema_py_generated as schema
 
 from ..errors import Problem
-from ..ir import ABSENT, Graph
+from ..ir import ABSENT, Graph, Node
+from .carried import PREFIX, obstacle
 from .gaps import CUSTOM_OPS, GAPS
 
 # The schema's fused activations -> Keras' names. Kernels clamp, and ignore any other activation
@@ -29,8 +30,9 @@ def problems(graph: Graph, known: Collection[str] = KNOWN_OPS) -> list[Problem]:
     known_tensors = {t.index for t in graph.tensors if t.is_constant or t.is_variable} | set(graph.inputs)
     for node in graph.nodes:
         where = graph.label(node.outputs[0]) if node.outputs else ""
-        if node.op not in known:
-            found.append(Problem(node.op, where, _why(node.op)))
+        why = _why(node) if node.op not in known else None
+        if why is not None:
+            found.append(Problem(node.op, where, why))
         if node.op in RECURRENT and node.activation not in ("NONE", *ACTIVATIONS):
             found.append(Problem(node.op, where, f"no Keras counterpart of the fused activation {node.activation}"))
         found += [
@@ -47,14 +49,16 @@ def problems(graph: Graph, known: Collection[str] = KNOWN_OPS) -> list[Problem]:
     return found
 
 
-def _why(op: str) -> str:
+def _why(node: Node) -> str | None:
+    """What stands in the way of an operator that has no emitter; None: nothing, TensorFlow computes it."""
+    op = node.op
     if op == "CUSTOM:edgetpu-custom-op":
         return (
             "an Edge TPU program: the original operators are inside the compiled blob. "
             "Reconstruct the .tflite file that was given to edgetpu_compiler"
         )
-    if op.startswith("CUSTOM:Flex"):
-        return "a TensorFlow operator carried as such; only a runtime built with the Flex delegate computes it"
+    if op.startswith(PREFIX):
+        return obstacle(node)
     if op.startswith("CUSTOM:"):
         return (
             "a custom operator whose arithmetic liteback does not know; docs/adding-an-op.md shows how to register it"

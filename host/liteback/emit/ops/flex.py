@@ -1,0 +1,41 @@
+"""Operators of TensorFlow that a file carries as they are; see `carried.py`."""
+
+from functools import lru_cache
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from ..carried import ANY, known, node_def
+from ..registry import computes
+
+
+@computes(ANY, pure=False)  # some draw random numbers
+def flex(*inputs, custom_options):
+    """What TensorFlow's own operator computes, with the attributes that the file has."""
+    results = _function(custom_options)(*inputs)
+    return results[0] if len(results) == 1 else list(results)
+
+
+@lru_cache(maxsize=1024)
+def _function(custom_options):
+    """The operator as a function; traced anew for other shapes."""
+    try:
+        node = tf.compat.v1.NodeDef.FromString(node_def(custom_options)[1])
+    except DecodeError as error:
+        raise ValueError("its options hold no NodeDef") from error
+    if node.op not in known():  # a saved model may come from anywhere
+        raise NotImplementedError(f"TensorFlow has no operator {node.op!r} that computes tensors from tensors alone")
+    node.name = "operator"
+    node.input[:] = [f"input_{k}" for k in range(len(node.input))]
+    graph = tf.compat.v1.GraphDef(node=[node])
+    graph.versions.producer = tf.version.GRAPH_DEF_VERSION
+
+    @tf.function(autograph=False)
+    def run(*inputs):
+        if len(inputs) != len(node.input):
+            raise NotImplementedError(f"{len(inputs)} inputs; its NodeDef has {len(node.input)}")
+        given = {f"{name}:0": tf.convert_to_tensor(x) for name, x in zip(node.input, inputs, strict=True)}
+        (operator,) = tf.graph_util.import_graph_def(graph, given, [node.name], name="")
+        return operator.outputs
+
+    return run
