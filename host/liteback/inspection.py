@@ -14,7 +14,7 @@ from .files import read_model
 from .ir import ABSENT, CODE_RANGE, PACKED_BITS, Graph, Model, Node, Tensor
 from .lift import lift
 from .numerics.coverage import uncovered
-from .passes import simplify
+from .passes import simplify, simplify_all
 
 # Operators that multiply with a weight: their types tell how a file is quantized.
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
@@ -87,8 +87,8 @@ def inspect(model: str | Path | bytes) -> Inspection:
         InvalidModel: it is damaged.
     """
     lifted = lift(read_model(model))
-    found = tuple(p for g in lifted.graphs for p in problems(simplify(g)))
-    inexact = tuple(p for g in lifted.graphs for p in uncovered(simplify(g, codes=True)))
+    found = tuple(p for g in simplify_all(lifted.graphs) for p in problems(g))
+    inexact = tuple(p for g in simplify_all(lifted.graphs, codes=True) for p in uncovered(g))
     return Inspection(lifted, quantization_scheme(lifted), found, inexact)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from .ir import ABSENT, Graph, Node
 
 # Real values pass through these as they are.
-TRANSPARENT = frozenset({"RESHAPE", "QUANTIZE", "DEQUANTIZE"})
+TRANSPARENT = frozenset({"RESHAPE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE"})
 _FEW = 8  # elements of a constant that is known by its values; summands that are put in order
 
 

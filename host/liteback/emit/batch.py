@@ -81,9 +81,15 @@ def for_each_sample(source: Any, extents: Sequence[int], value: Any) -> Any:
 
 
 def leads(extents: Any) -> bool:
-    """Whether the first of some extents is the free batch, and no other one is."""
+    """Whether the first of some extents is the free batch.
+
+    Raises:
+        UnknownBatch: another one is.
+    """
     extents = np.ravel(extents)
-    return extents.size > 0 and extents[0] == BATCH and not holds_batch(extents[1:])
+    if holds_batch(extents[1:]) or (holds_batch(extents[:1]) and extents[0] != BATCH):
+        raise UnknownBatch
+    return holds_batch(extents[:1])
 
 
 def without_batch(target: Any, per_sample: int | None) -> list[int]:

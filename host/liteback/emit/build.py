@@ -17,7 +17,7 @@ from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import Graph, Model, Signature
 from ..numerics.coverage import uncovered
 from ..numerics.profile import KernelProfile
-from ..passes import simplify
+from ..passes import simplify_all
 from . import ops  # noqa: F401  (fills the registry)
 from .batch import UnknownBatch
 from .builder import Builder
@@ -46,7 +46,7 @@ def emit(
         UsageError: the file has no such signature.
         UnsupportedModel: with everything that stands in the way.
     """
-    graphs = tuple(simplify(g, codes=numerics == "exact") for g in model.graphs)
+    graphs = simplify_all(model.graphs, codes=numerics == "exact")
     graph = graphs[0] if signature is None else graph_of_signature(graphs, model.signatures, signature)
     with refusing("model", graph.name):  # options of another operator's kind name no subgraphs
         used = reachable(graphs, graph.index)

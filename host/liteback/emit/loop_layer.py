@@ -17,7 +17,7 @@ from keras import ops
 from ..ir import Graph, Node
 from .batch import UnknownBatch
 from .names import is_symbolic
-from .recurrent_loop import Cell, Recurrence, recurrence
+from .recurrent_loop import Cell, Recurrence, is_zero, recurrence
 from .registry import Layer
 from .weight import Weight, concatenate
 
@@ -33,12 +33,14 @@ BATCH_AXIS = 2  # as a bit in the masks of a slice of something time first
 class RecurrentLoops:
     """The recurrent layers among a graph's loops.
 
-    turns: the nodes that put time or the batch first, that take the one step of a loop's results, and that reverse
-    time. time_first: the tensors with time first; none, where one of them goes into a node that may count on the file's
-    batch. batch_first: tensor index -> its value with the batch first, or, of one step, that step.
+    needless: the nodes of what the loops begin with, and the layers have by themselves. turns: those that put time or
+    the batch first, that take the one step of a loop's results, and that reverse time. time_first: the tensors with
+    time first; none, where one of them goes into a node that may count on the file's batch. batch_first: tensor index
+    -> its value with the batch first, or, of one step, that step.
     """
 
     found: Mapping[int, Recurrence]
+    needless: frozenset[int] = frozenset()
     turns: frozenset[int] = frozenset()
     time_first: frozenset[int] = frozenset()
     batch_first: dict[int, Any] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class RecurrentLoops:
         """What a node gives that is such a loop, or stands beside one; NotImplemented for all others."""
         if node.index in self.found:
             return self._recurrent(node, self.found[node.index], builder)
+        if node.index in self.needless:
+            return [None] * len(node.outputs)
         if node.index not in self.turns:
             return NotImplemented
         source, target = node.inputs[0], builder.graph.tensors[node.outputs[0]]
@@ -81,7 +85,8 @@ class RecurrentLoops:
         weights, sequence = _weights(node, found.cell, builder), self._with_batch_first(node.inputs[found.x], builder)
         if weights is None or not is_symbolic(sequence):
             return NotImplemented
-        given = _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
+        zeros = all(is_zero(builder.graph, node.inputs[k]) for k in found.states)
+        given = {} if zeros else _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
         if found.mask is not None:
             given["mask"] = ops.squeeze(self._with_batch_first(node.inputs[found.mask], builder), -1)
         with_states = any(_is_read(builder.graph, node.outputs[k]) for k in found.states)
@@ -176,7 +181,26 @@ def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoop
             elif node.index not in found:
                 leaks |= not _slices_steps(node)
         leaks |= tensor not in producers or tensor in graph.outputs
-    return RecurrentLoops(found, frozenset(turning), frozenset() if leaks else frozenset(first))
+    needless = _needless(graph, found)
+    return RecurrentLoops(found, needless, frozenset(turning), frozenset() if leaks else frozenset(first))
+
+
+def _needless(graph: Graph, found: Mapping[int, Recurrence]) -> frozenset[int]:
+    """The nodes that compute nothing but zeros for the loops to begin with, and room for their results."""
+    needless, idle, read = set[int](), set[int](), set(graph.outputs)
+    for node in reversed(graph.nodes):
+        results, known = set(node.outputs), found.get(node.index)
+        if known is not None:
+            zeros = all(is_zero(graph, node.inputs[k]) for k in known.states)
+            begin = {known.results, *known.held, *(known.states if zeros else ())}
+            idle |= {t for k, t in enumerate(node.inputs) if k in begin}
+            read |= {t for k, t in enumerate(node.inputs) if k not in begin}
+        elif results & idle and not results & read:
+            needless.add(node.index)
+            idle |= set(node.inputs)
+        else:
+            read |= set(node.inputs)
+    return frozenset(needless)
 
 
 def _enters(node: Node, graph: Graph) -> bool:

@@ -49,8 +49,9 @@ class Cell:
 class Recurrence:
     """A recurrent layer in a loop.
 
-    x, mask, states, results: their places among the loop's values. x and results are (time, batch, features), a mask
-    is (time, batch, 1); results hold one step where the layer gives its last alone.
+    x, mask, states, results: their places among the loop's values; held: that of the last result, where steps are
+    masked. x and results are (time, batch, features), a mask is (time, batch, 1); results hold one step where the layer
+    gives its last alone.
     """
 
     cell: Cell
@@ -59,6 +60,7 @@ class Recurrence:
     states: tuple[int, ...]
     results: int
     every_step: bool
+    held: tuple[int, ...] = ()
 
 
 def recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence | None:
@@ -78,11 +80,7 @@ def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence
     changing = [k for k in range(len(shapes)) if k not in (*loop.counters, *loop.fixed)]
     results = [k for k in changing if len(shapes[k]) == 3]
     states = [k for k in changing if k not in results]
-    if (
-        len(results) != 1
-        or len(states) > MOST_STATES
-        or not all(_is_zero(graph, node.inputs[k]) for k in loop.counters)
-    ):
+    if len(results) != 1 or len(states) > MOST_STATES or not all(is_zero(graph, node.inputs[k]) for k in loop.counters):
         return None
     sequences = [(k, *rest) for k, *rest in loop.sequences() if len(shapes[k]) == 3]
     for x, index, step in sequences:
@@ -94,15 +92,19 @@ def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence
                 held, own = (order[:1], order[1:]) if mask is not None else ((), order)
                 for cell, result in loop.cells(step, own, choice, held):
                     every_step = loop.stores(results[0], index, result)
-                    found = Recurrence(cell, x, mask, own, results[0], every_step)
-                    whole = every_step or loop.results[results[0]] == result
-                    if whole and all(_is_zero(graph, node.inputs[k]) for k in held) and _fits(found, shapes, body):
+                    found = Recurrence(cell, x, mask, own, results[0], every_step, tuple(held))
+                    whole = every_step or loop.keeps(results[0], result)
+                    if whole and all(is_zero(graph, node.inputs[k]) for k in held) and _fits(found, shapes, body):
                         return found
     return None
 
 
-def _is_zero(graph: Graph, tensor: int) -> bool:
-    data = graph.tensors[tensor].data
+def is_zero(graph: Graph, tensor: int) -> bool:
+    """Whether a tensor is known to be zeros, maybe for each sample of a batch."""
+    made = graph.producers().get(tensor)
+    if made is not None and made.op == "ZEROS_LIKE":
+        return True
+    data = graph.tensors[made.inputs[1] if made is not None and made.op == "FILL" else tensor].data
     return data is not None and not data.any()
 
 
@@ -188,7 +190,14 @@ class Loop:
         along = ("CONCATENATION", ("axis", "0"))
         before = t("SLICE", whole, t.number(0, 0, 0), t(*along, counter, t.number(-1, -1)))
         after = t("SLICE", whole, t(*along, t.sum(counter, t.number(1)), t.number(0, 0)), t.number(-1, -1, -1))
-        return self.results[place] == t(*along, before, result, after)
+        start = t("PACK", ("axis", "0"), ("values_count", "3"), counter, t.number(0), t.number(0))
+        updated = t("DYNAMIC_UPDATE_SLICE", whole, result, start)
+        return self.results[place] in (t(*along, before, result, after), updated)
+
+    def keeps(self, place: int, result: int) -> bool:
+        """Whether the value at a place is this step's result alone."""
+        first = self.terms("DYNAMIC_UPDATE_SLICE", self.values[place], result, self.terms.number(0, 0, 0))
+        return self.results[place] in (result, first)
 
     def cells(self, x: int, places: Sequence[int], mask: int | None, held: Sequence[int]) -> Iterator[tuple[Cell, int]]:
         """The cells that make of these states what the body makes of them, each with the term of its result.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..ir import Graph
 from .bias_scale import bias_scale
 from .fold_dequantize import fold_dequantize
@@ -9,6 +11,7 @@ from .hidden_state import hidden_state
 from .recover_activations import recover_activations
 from .shared_zeros import shared_zeros
 from .signed_weights import signed_weights
+from .tensor_lists import tensor_lists
 
 # The order matters where a comment says so.
 PASSES = (
@@ -22,6 +25,11 @@ PASSES = (
 # Codes saturate by themselves, so no activation is read from their range; they do not train; and which type a file
 # gives its weights decides which kernel takes them.
 OF_REAL_VALUES = frozenset({recover_activations, shared_zeros, signed_weights})
+
+
+def simplify_all(graphs: Sequence[Graph], codes: bool = False) -> tuple[Graph, ...]:
+    """`simplify` all graphs of a file, and show what goes from one into another."""
+    return tuple(simplify(graph, codes) for graph in tensor_lists(graphs))
 
 
 def simplify(graph: Graph, codes: bool = False) -> Graph:

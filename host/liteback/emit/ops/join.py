@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..batch import for_each_sample, leads
+from ..batch import UnknownBatch, for_each_sample, leads
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from .common import dtype_of
@@ -132,7 +132,9 @@ def _widths(paddings):
 @emits("TILE", static=["multiples"])
 def tile(x, multiples, *, context):
     """x repeated along each axis."""
-    if leads(multiples) and not is_symbolic(x) and x.shape[0] == 1:
+    if leads(multiples):
+        if is_symbolic(x) or x.shape[0] != 1:
+            raise UnknownBatch
         repeated = np.tile(x, [1, *map(int, multiples[1:])])
         return for_each_sample(context.batch_source(), repeated.shape[1:], repeated)
     return ops.tile(x, [int(m) for m in multiples])

@@ -76,7 +76,7 @@ def _reshape(x, target):
 def _with_extents(x, extents):
     """x, of which only axes of extent 1 come or go. extents: with None for those that may vary."""
     unknown = [i for i, d in enumerate(extents) if d is None]
-    if len(unknown) > 1:
+    if unknown and (unknown != [0] or x.shape[0] is not None):
         return NotImplemented
     return _reshape(x, [-1 if d is None else int(d) for d in extents])
 
