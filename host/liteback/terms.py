@@ -27,6 +27,7 @@ class Terms:
     keys: list[tuple[Any, ...]] = field(default_factory=list)
     known: dict[tuple[Any, ...], int] = field(default_factory=dict)
     tensors: dict[int, int] = field(default_factory=dict)  # tensor index -> its term
+    own: int = 0  # how many of the terms the graph itself has
 
     @classmethod
     def of(cls, graph: Graph) -> Terms:
@@ -34,6 +35,7 @@ class Terms:
         terms.tensors.update({t: terms("argument", k) for k, t in enumerate(graph.inputs)})
         for node in graph.nodes:
             terms._read(node)
+        terms.own = len(terms.keys)
         return terms
 
     def __call__(self, *key: Any) -> int:
@@ -42,6 +44,10 @@ class Terms:
             self.known[key] = len(self.keys)
             self.keys.append(key)
         return self.known[key]
+
+    def is_read(self, term: int) -> bool:
+        """Whether the graph computes a term, and not only a pattern that it is compared with."""
+        return term < self.own
 
     def sum(self, *terms: int) -> int:
         if len(terms) == 1:

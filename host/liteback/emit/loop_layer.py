@@ -17,7 +17,8 @@ from keras import ops
 from ..ir import Graph, Node
 from .batch import UnknownBatch
 from .names import is_symbolic
-from .recurrent_loop import Cell, Recurrence, is_zero, recurrence
+from .recurrent_cells import Cell
+from .recurrent_loop import Recurrence, is_zero, recurrence
 from .registry import Layer
 from .weight import Weight, concatenate
 
@@ -132,17 +133,26 @@ def _weights(node: Node, cell: Cell, builder: Builder) -> list[Any] | None:
     """The layer's weights, from the loop's body or from what it is given; None where one is no constant."""
     body = builder.graphs[_body(node)]
     step, given = builder.inlined(body.index, ""), dict(zip(body.inputs, node.inputs, strict=True))
-    kernel, recurrent, biases = (
+    kernel, recurrent, *biases = (
         [builder.known(given[t], weight=True) if t in given else step.known(t, weight=True) for t in tensors]
-        for tensors in ([cell.kernel], cell.recurrent, cell.biases)
+        for tensors in (cell.kernel, cell.recurrent, *cell.biases)
     )
-    if not all(isinstance(w, Weight) for w in (*kernel, *recurrent, *biases)):
+    if not all(isinstance(w, Weight) for ws in (kernel, recurrent, *biases) for w in ws):
         return None
-    turned = [w.transpose(1, 0) for w in recurrent]
-    joined = turned[0] if len(turned) == 1 else concatenate(turned, axis=1)
-    rows = [b.reshape(1, -1) for b in biases]
-    bias = [concatenate(rows, axis=0)] if len(rows) > 1 else [b.reshape(-1) for b in biases]
-    return [kernel[0].transpose(1, 0), joined, *bias]
+    turned = [_joined([w.transpose(1, 0) for w in weights], axis=1) for weights in (kernel, recurrent)]
+    return [*turned, *_bias(biases)]
+
+
+def _joined(weights: Sequence[Weight], axis: int) -> Any:
+    return weights[0] if len(weights) == 1 else concatenate(weights, axis)
+
+
+def _bias(rows: Sequence[Sequence[Weight]]) -> list[Any]:
+    """The layer's bias: a vector; of two rows, a matrix."""
+    if not rows:
+        return []
+    whole = _joined([b.reshape(-1) for row in rows for b in row], axis=0)
+    return [whole.reshape(2, whole.shape[0] // 2) if len(rows) == 2 else whole]
 
 
 def _initial(states: Sequence[Any], builder: Builder) -> dict[str, Any]:

@@ -1,48 +1,22 @@
 """Loops that are a recurrent layer of Keras.
 
 Keras converts LSTM, GRU and SimpleRNN to a WHILE whose body takes one step. What a body computes is compared with what
-the layers' cells do (keras/src/layers/rnn/{lstm,gru,simple_rnn}.py, 3.x), term by term.
+the layers' cells do, term by term.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import permutations, product
-from typing import Any
 
 from ..ir import Graph, Node, Tensor
 from ..terms import Terms
+from .recurrent_cells import GATES, KINDS, Cell
 
-ACTIVATIONS: Mapping[str, Callable[[Terms, int], int]] = {
-    "tanh": lambda t, x: t("TANH", x),
-    "sigmoid": lambda t, x: t("LOGISTIC", x),
-    "relu": lambda t, x: t("RELU", x),
-    "linear": lambda t, x: x,
-    "elu": lambda t, x: t("ELU", x),
-    "hard_sigmoid": lambda t, x: t.product(t("RELU6", t.sum(x, t.number(3))), t.number(SIXTH)),
-}
-GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}  # of each layer: its weights' rows are these times its units
 MOST_NODES = 200  # of a cell; Keras' have some forty
 MOST_STATES = 3  # of a loop: h and c of an LSTM, and the last result where steps are masked
-SIXTH = 0.1666666716337204  # in float32
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A step of a recurrent layer.
-
-    layer: a class of keras.layers. kernel, recurrent, biases: tensors of the body. after: the terms of the states after
-    the step, the first of which is its result. config: the layer's arguments.
-    """
-
-    layer: str
-    kernel: int
-    recurrent: tuple[int, ...]
-    biases: tuple[int, ...]
-    after: tuple[int, ...]
-    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,10 +86,10 @@ def _fits(found: Recurrence, shapes: Sequence[tuple[int, ...]], body: Graph) -> 
     """Whether the extents are those of the layer: a term does not tell a matrix from its reshaping."""
     steps, batch, features = shapes[found.x]
     units, gates = found.cell.config["units"], GATES[found.cell.layer]
-    kernel, *recurrent = (body.tensors[t].shape for t in (found.cell.kernel, *found.cell.recurrent))
+    kernel, recurrent = ([body.tensors[t].shape for t in ts] for ts in (found.cell.kernel, found.cell.recurrent))
     return (
-        kernel == (gates * units, features)
-        and sum(rows for rows, _ in recurrent) == gates * units
+        sum(rows for rows, _ in kernel) == sum(rows for rows, _ in recurrent) == gates * units
+        and all(columns == features for _, columns in kernel)
         and shapes[found.results] == (steps if found.every_step else 1, batch, units)
         and all(shapes[k] == (batch, units) for k in found.states)
         and (found.mask is None or shapes[found.mask] == (steps, batch, 1))
@@ -123,8 +97,9 @@ def _fits(found: Recurrence, shapes: Sequence[tuple[int, ...]], body: Graph) -> 
 
 
 def _is_length(graph: Graph, tensor: int, sequence: int) -> bool:
-    """Whether a tensor is the first extent of another."""
+    """Whether a tensor is the first extent of another, or of what that is the reverse of."""
     producers = graph.producers()
+    reverse = producers.get(sequence)
     taken = producers.get(tensor)
     if taken is None or taken.op != "STRIDED_SLICE" or graph.tensors[tensor].shape != ():
         return False
@@ -134,7 +109,8 @@ def _is_length(graph: Graph, tensor: int, sequence: int) -> bool:
         and not begin.any()
         and shape is not None
         and shape.op == "SHAPE"
-        and shape.inputs[0] == sequence
+        and shape.inputs[0]
+        in (sequence, reverse.inputs[0] if reverse is not None and reverse.op == "REVERSE_V2" else None)
     )
 
 
@@ -214,83 +190,3 @@ class Loop:
             after = [*(result for _ in held), *map(chosen, cell.after, states)]
             if [self.results[k] for k in (*held, *places)] == after:
                 yield cell, result
-
-
-def _products(t: Terms, x: int) -> list[tuple[int, int]]:
-    """The matrix products of x: (the tensor it is multiplied with, the term)."""
-    keys = tuple(enumerate(t.keys))
-    return [(t.keys[k[2]][1], term) for term, k in keys if k[:2] == ("FULLY_CONNECTED", x)]
-
-
-def _sums(t: Terms, *parts: int) -> list[tuple[tuple[int, ...], int]]:
-    """The sum of some terms, without and with a bias: (the bias' tensor, the term)."""
-    found: list[tuple[tuple[int, ...], int]] = [((), t.sum(*parts))]
-    for term, key in enumerate(tuple(t.keys)):
-        rest = [p for p in key[1:] if p not in parts] if key[0] == "ADD" else []
-        if len(rest) == 1 and len(key) == len(parts) + 2:
-            name, index, *_ = t.keys[rest[0]]
-            if name in ("tensor", "argument"):
-                found.append(((t.graph.inputs[index] if name == "argument" else index,), term))
-    return found
-
-
-def _parts(t: Terms, whole: int, count: int, units: int) -> list[int]:
-    return [t("part", k * units, (k + 1) * units, whole) for k in range(count)]
-
-
-def _units(t: Terms, recurrent: int) -> int:
-    return t.graph.tensors[recurrent].shape[-1]
-
-
-def _simple_rnn(t: Terms, x: int, h: int) -> Iterator[Cell]:
-    """h' = act(x W + h R + b)."""
-    for (w, xw), (r, hr) in product(_products(t, x), _products(t, h)):
-        for (bias, total), (name, act) in product(_sums(t, xw, hr), ACTIVATIONS.items()):
-            config = {"units": _units(t, r), "activation": name}
-            yield Cell("SimpleRNN", w, (r,), bias, (act(t, total),), config)
-
-
-def _lstm(t: Terms, x: int, h: int, c: int) -> Iterator[Cell]:
-    """i, f, g, o = x W + h R + b;  c' = rec(f) c + rec(i) act(g);  h' = rec(o) act(c')."""
-    for (w, xw), (r, hr) in product(_products(t, x), _products(t, h)):
-        for (bias, total), (name, act), (gate, rec) in product(
-            _sums(t, xw, hr), ACTIVATIONS.items(), ACTIVATIONS.items()
-        ):
-            i, f, g, o = _parts(t, total, 4, _units(t, r))
-            after = t.sum(t.product(rec(t, f), c), t.product(rec(t, i), act(t, g)))
-            result = t.product(rec(t, o), act(t, after))
-            config = {"units": _units(t, r), "activation": name, "recurrent_activation": gate}
-            yield Cell("LSTM", w, (r,), bias, (result, after), config)
-
-
-def _gru(t: Terms, x: int, h: int) -> Iterator[Cell]:
-    """z, r: rec(x W + b + h R + b');  h' = z h + (1 - z) act((x W + b)_h + r (h R + b')_h)."""
-    for (w, xw), (r, hr) in product(_products(t, x), _products(t, h)):
-        for (b, of_x), (b2, of_h) in product(_sums(t, xw), _sums(t, hr)):
-            if len(b) != len(b2):
-                continue
-            xs, hs = (_parts(t, whole, 3, _units(t, r)) for whole in (of_x, of_h))
-            for (name, act), (gate, rec) in product(ACTIVATIONS.items(), ACTIVATIONS.items()):
-                z, reset = (rec(t, t.sum(xs[k], hs[k])) for k in (0, 1))
-                new = act(t, t.sum(xs[2], t.product(reset, hs[2])))
-                config = {"units": _units(t, r), "activation": name, "recurrent_activation": gate}
-                yield Cell("GRU", w, (r,), (*b, *b2), (_mix(t, z, h, new),), {**config, "reset_after": True})
-
-
-def _gru_reset_before(t: Terms, x: int, h: int) -> Iterator[Cell]:
-    """z, r: rec(x W + b + h R);  h' = z h + (1 - z) act((x W + b)_h + (r h) R_h)."""
-    for (w, xw), (r, hr), (gate, rec) in product(_products(t, x), _products(t, h), ACTIVATIONS.items()):
-        for b, of_x in _sums(t, xw):
-            xs, hs = _parts(t, of_x, 3, _units(t, r)), _parts(t, hr, 2, _units(t, r))
-            z, reset = (rec(t, t.sum(xs[k], hs[k])) for k in (0, 1))
-            for (last, hr_last), (name, act) in product(_products(t, t.product(reset, h)), ACTIVATIONS.items()):
-                new = act(t, t.sum(xs[2], hr_last))
-                config = {"units": _units(t, r), "activation": name, "recurrent_activation": gate}
-                yield Cell("GRU", w, (r, last), b, (_mix(t, z, h, new),), {**config, "reset_after": False})
-
-
-def _mix(t: Terms, z: int, h: int, new: int) -> int:
-    return t.sum(t.product(z, h), t.product(t("SUB", t.number(1), z), new))
-
-
-KINDS: Mapping[int, Sequence[Callable[..., Iterator[Cell]]]] = {1: (_simple_rnn, _gru, _gru_reset_before), 2: (_lstm,)}

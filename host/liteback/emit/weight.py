@@ -110,6 +110,11 @@ class Joined:
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
+    def reshape(self, *shape: int) -> Joined:
+        whole = self.value.reshape(shape)
+        step = ("reshape", shape, self.shape)
+        return Joined(whole, tuple(replace(p, joined=whole, steps=(*p.steps, step)) for p in self.parts))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.value, dtype=dtype, copy=True) if copy else np.asarray(self.value, dtype=dtype)
 

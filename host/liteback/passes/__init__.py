@@ -8,6 +8,7 @@ from ..ir import Graph
 from .bias_scale import bias_scale
 from .fold_dequantize import fold_dequantize
 from .hidden_state import hidden_state
+from .idle_state import idle_state
 from .recover_activations import recover_activations
 from .shared_zeros import shared_zeros
 from .signed_weights import signed_weights
@@ -29,7 +30,7 @@ OF_REAL_VALUES = frozenset({recover_activations, shared_zeros, signed_weights})
 
 def simplify_all(graphs: Sequence[Graph], codes: bool = False) -> tuple[Graph, ...]:
     """`simplify` all graphs of a file, and show what goes from one into another."""
-    return tuple(simplify(graph, codes) for graph in tensor_lists(graphs))
+    return tuple(simplify(graph, codes) for graph in idle_state(tensor_lists(graphs)))
 
 
 def simplify(graph: Graph, codes: bool = False) -> Graph:

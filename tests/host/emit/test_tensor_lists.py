@@ -53,6 +53,10 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         lambda: stack(layers.LSTM(4, return_sequences=True), layers.GRU(5), steps=None),
         ["LSTM", "GRU"],
     ),
+    "both-ways-any-length": (
+        lambda: stack(layers.Bidirectional(layers.GRU(4, return_sequences=True)), steps=None),
+        ["Flip", "GRU", "GRU", "Flip", "Concatenate"],
+    ),
     "masked": (
         lambda: stack(layers.Masking(), layers.LSTM(4)),
         ["NotEqual", "Any", "Any", "Reshape", "Where", "Squeeze", "LSTM"],
