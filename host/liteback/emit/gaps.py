@@ -14,6 +14,8 @@ CUSTOM_OPS = frozenset(
     for name in (
         "Convolution2DTransposeBias",
         "Flex...",
+        "FlexAvgPool3D",
+        "FlexMaxPool3D",
         "Landmarks2TransformMatrix",
         "MaxPoolingWithArgmax2D",
         "MaxUnpooling2D",

@@ -102,6 +102,16 @@ def test_the_layers_around_it_train_and_go_back() -> None:
     assert np.abs(np.asarray(again(x)) - network(x)).max() > 1e-4
 
 
+@pytest.mark.parametrize("kind", [keras.layers.MaxPooling3D, keras.layers.AveragePooling3D])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_pooling_in_three_dimensions_is_stock(kind: Any, padding: str) -> None:
+    network = keras.Sequential([keras.Input((5, 6, 7, 2)), kind((2, 3, 2), (1, 2, 2), padding)])
+    emission = reconstruction(selecting(tf.lite.TFLiteConverter.from_keras_model(network)))
+    assert [type(layer) for layer in emission.model.layers[1:]] == [kind]
+    x = rand(2, 5, 6, 7, 2)
+    np.testing.assert_allclose(emission.model(x), network(x), atol=1e-6)
+
+
 def test_random_numbers_are_drawn_in_every_run() -> None:
     data = converted(lambda x: x + tf.raw_ops.RandomGamma(shape=[8], alpha=2.0), [np.zeros(8, np.float32)])
     model = reconstruct(data)
