@@ -13,8 +13,8 @@ from ..registry import computes, emits
 def cast(x, *, context, out):
     """x in the type of the result: to an integer towards zero, to bool x != 0, from complex the real part.
 
-    Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0). What is beyond uint8 or int16 becomes
-    its end, as of v2.21.0; before, that was left to the processor.
+    Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0). What is beyond uint8, int16 or int32
+    becomes its end, and NaN the largest int32, as of v2.21.0; before, that was left to the processor.
     """
     if holds_batch(x):
         if out.dtype not in ("int32", "int64"):
@@ -26,6 +26,8 @@ def cast(x, *, context, out):
     if out.dtype in ("uint8", "int16") and context.sources[0].dtype == "float32":
         x = ops.clip(x, *CODE_RANGE[out.dtype])
     y = ops.cast(x, out.dtype)
+    if out.dtype == "int32" and context.sources[0].dtype == "float32":
+        y = ops.where(ops.less(x, 2.0**31), y, 2**31 - 1)  # at the other end the processor's own result is right
     if not out.is_quantized:
         return y
     scale, zero_point = out.quantization.along(len(x.shape))

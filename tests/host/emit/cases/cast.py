@@ -21,6 +21,13 @@ CASES = [
         Case("CAST", [ENDLESS], outputs=[Out(dtype)], name=f"beyond-{dtype}", expected=[np.array(ends, dtype)])
         for dtype, ends in (("uint8", [0, 0, 7, 255]), ("int16", [-32768, -2, 7, 32767]))
     ),
+    Case(
+        "CAST",
+        [np.append(ENDLESS, np.nan).astype(np.float32)],
+        outputs=[Out("int32")],
+        name="beyond-int32",
+        expected=[np.array([-(2**31), -2, 7, 2**31 - 1, 2**31 - 1], np.int32)],
+    ),
     cast(COMPLEX, "float32"),
     Case("CAST", [codes(9, zero_point=5)], {"in_data_type": "int8", "out_data_type": "float32"}, name="codes"),
     Case("CAST", [codes(9, zero_point=5)], outputs=[Out("uint8")], name="codes-uint8"),
