@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from ...numerics.fixed_point import quantize_multiplier
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from .common import add, dtype_of, truncated_divide
@@ -64,9 +65,27 @@ for _op, _fn in {
 
 
 @emits("DIV")
-def div(x, y):
+def div(x, y, *, context, out):
     """x / y; of integers the quotient rounded towards zero, as in C++."""
-    return truncated_divide(x, y) if "int" in dtype_of(x) else ops.divide(x, y)
+    if "int" in dtype_of(x):
+        return truncated_divide(x, y)
+    quotient = ops.divide(x, y)
+    if context.numerics != "fakequant" or out.dtype not in ("int8", "uint8"):
+        return quotient
+    return ops.multiply(quotient, _lost_shift(quotient, x, y, *(s.quantization.scale[0] for s in context.sources), out))
+
+
+def _lost_shift(quotient, x, y, left, right, out):
+    """2**32 where the kernel of codes shifts a small quotient down by 32 bits or more: of a word, that shifts by less.
+
+    Source: DivElementwise (kernels/internal/reference/div.h), RoundingDivideByPOT (gemmlowp fixedpoint.h) (v2.21.0).
+    """
+    shift = quantize_multiplier(float(left / (right * out.quantization.scale[0])))[1]
+    above, below = (ops.abs(ops.round(ops.divide(v, scale))) for v, scale in ((x, left), (y, right)))
+    above = ops.subtract(above, ops.cast(ops.less(quotient, 0), "float32"))  # it is the bits of ~x that count below 0
+    ahead = [ops.floor(ops.log2(ops.add(n, 0.5))) for n in (above, below)]  # the place of the first bit that is set
+    down = ops.add(ops.subtract(ahead[1], ahead[0]), 30 - shift)
+    return ops.power(2.0**32, ops.floor(ops.divide(down, 32)))
 
 
 @emits("SQUARED_DIFFERENCE")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand
+from ..case import Arg, Case, Out, codes, const, ints, rand
 
 X, Y = rand(2, 3, 4), rand(2, 3, 4, seed=1)
 ROW = rand(3, 1, seed=2)
@@ -43,6 +43,13 @@ CASES = [
     ),
     *(Case(op, INT8, outputs=[Out("int8", 0.06, 3)], name="int8", version=2) for op in ("ADD", "SUB", "MUL")),
     Case("DIV", [ints(4, low=-9, high=9), ints(4, low=-3, high=-1, seed=1)], outputs=[Out("int32")], name="towards-0"),
+    # Most quotients round to 0, and are shifted down by more than a word has bits.
+    Case(
+        "DIV",
+        [codes(20, 1, dtype="uint8", zero_point=120), Arg(np.arange(130, 150, dtype=np.uint8), True, 0.05, 120)],
+        outputs=[Out("uint8", 3.0, 90)],
+        name="uint8-small",
+    ),
     Case("ADD", [X, Y], {"fused_activation_function": "RELU_N1_TO_1"}, name="fused"),
     Case("ADD", [X, Y], {"fused_activation_function": "TANH"}, name="fused-but-ignored"),
     Case("ADD", [rand(), rand(seed=1)], name="scalars"),
