@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, fixed, ints, rand
+from ..case import Arg, Case, Out, codes, const, fixed, ints, rand
 from .shape import FLAG, I32, I64, vector
 
 PLACES = np.array([[1], [3], [1]], np.int32)
 ROWS = rand(5, 2)
 CODES = codes(2, 4, zero_point=9)
+HIGH = Arg(ints(3, 4, low=60, high=128, dtype="int8"), scale=0.05, zero_point=9)
+OF_9 = [Out("int8", 0.05, 9)]
 IDS = vector(2, 0, 2, 1, 0)
 
 CASES = [
@@ -17,10 +19,15 @@ CASES = [
     Case("SCATTER_ND", [vector(1, 2), rand(3), const([2, 4, 3], "int32")], name="one-place"),
     # What is not written to is code 0, which is not the real number 0.
     *(
-        Case("SCATTER_ND", [PLACES[1:], updates, const([5, 4], "int32")], {}, [Out("int8", 0.05, 9)], name=name)
+        Case("SCATTER_ND", [PLACES[1:], updates, const([5, 4], "int32")], {}, OF_9, name=name)
         for name, updates in (("int8", CODES), ("int8-constant", fixed(CODES)))
     ),
-    Case("MATRIX_DIAG", [CODES], outputs=[Out("int8", 0.05, 9)], name="int8"),
+    # Sums of codes have the codes' type, beyond whose range they wrap.
+    *(
+        Case("SCATTER_ND", [where, HIGH, const([5, 4], "int32")], {}, OF_9, name=f"int8-wraps-{name}")
+        for name, where in (("constant", const(PLACES)), ("computed", PLACES))
+    ),
+    Case("MATRIX_DIAG", [CODES], outputs=OF_9, name="int8"),
     Case("SPARSE_TO_DENSE", [vector(1, 3), const([5], "int32"), rand(2), const(np.float32(9))], name="vector"),
     Case(
         "SPARSE_TO_DENSE",
