@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,14 +177,19 @@ def test_a_state_lasts_in_every_format(name: str, board: Board, tmp_path: Path) 
         np.testing.assert_array_equal([np.asarray(run(x)) for x in steps], expected)
 
 
-def test_a_cell_below_a_half_is_not_activated_in_fakequant_either(board: Board) -> None:
-    case = next(c for c in EXACT_CASES if str(c) == "UNIDIRECTIONAL_SEQUENCE_LSTM-int8-small")
+@pytest.mark.parametrize(("kind", "activation", "lsb"), [("int8-small", "TANH", 1), ("int8-cifg", "RELU", 2)])
+def test_an_integer_lstm_s_activations_are_the_kernels_in_fakequant_too(
+    kind: str, activation: str, lsb: int, board: Board
+) -> None:
+    """It leaves out that of a cell below a half, and knows but tanh, whatever the file says."""
+    case = next(c for c in EXACT_CASES if str(c) == f"UNIDIRECTIONAL_SEQUENCE_LSTM-{kind}")
+    case = replace(case, options={**case.options, "fused_activation_function": activation})
     (expected,) = run_interpreter(case, board, OPTIONS["builtin"])
     graph = lift(case.model()).main
     takes, gives = (graph.tensors[t].quantization for t in (graph.inputs[0], graph.outputs[0]))
     y = emit(lift(case.model()), "fakequant").model(dequantize(next(iter(case.feeds().values())), takes))
     codes = quantize(np.asarray(y), gives, "int8").astype(int)
-    assert np.abs(codes - expected).max() <= 1
+    assert np.abs(codes - expected).max() <= lsb
     assert len(np.unique(expected)) > 20
 
 

@@ -160,6 +160,8 @@ def unidirectional_sequence_lstm(
         "grids": _grids(context, COUNT + 1, COUNT + 2, "projection" in weights),
     }
     states = dict(zip("hc", rest[COUNT:], strict=False))
+    # The integer kernel has no other one (LstmStepInteger8x8_16 in lite/kernels/lstm_eval.cc, v2.14.0).
+    activation = "TANH" if context.sources[0].is_quantized else activation
     direction = Direction(_order(x, time_major), weights, activation, states, own=own)
     y, *after = _run(direction, _keras_lstm(direction), Lstm, context, "_lstm" if time_major else "")
     return [_order(y, time_major), *after]
