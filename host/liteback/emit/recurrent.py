@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ..numerics.kernels.hybrid_recurrent import sign_bit
 from .fake_quant import on_grid
 from .hybrid import quantize_rows
 
@@ -48,7 +49,7 @@ class _Recurrent(keras.layers.Layer):
         self.rounds = rounds
         self.shapes = {name: list(shape) for name, shape in shapes.items()}
         self.takes, self.activation, self.backwards, self.hybrid = list(takes), activation, backwards, hybrid
-        self.act = keras.activations.get(activation)
+        self.act = _function(activation)
         self.held = {
             name: self.add_weight(shape=tuple(shape), initializer="zeros", name=name)
             for name, shape in self.shapes.items()
@@ -202,7 +203,7 @@ class Svdf(keras.layers.Layer):
         super().__init__(**kwargs)
         self.shapes = {name: list(shape) for name, shape in shapes.items()}
         self.rank, self.activation, self.hybrid, self.grid = rank, activation, hybrid, grid
-        self.act = keras.activations.get(activation)
+        self.act = _function(activation)
         for name, shape in self.shapes.items():
             setattr(self, name, self.add_weight(shape=tuple(shape), initializer="zeros", name=name))
 
@@ -223,6 +224,10 @@ class Svdf(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = ("shapes", "rank", "activation", "hybrid", "grid")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def _function(activation: str) -> Any:
+    return sign_bit if activation == "sign_bit" else keras.activations.get(activation)
 
 
 def _clip(x: Any, bound: float) -> Any:

@@ -225,7 +225,7 @@ def _basic_lstm(x, h, w, b, c, *, context):
 
 def _keras_rnn(d):
     """Keras' SimpleRNN where it computes the same."""
-    if not d.is_plain:
+    if not d.is_plain or d.activation == "SIGN_BIT":
         return None
     weights = [d.weights["input"].transpose(1, 0), d.weights["recurrent"].transpose(1, 0), d.weights["bias"]]
     return layers.SimpleRNN, weights, {"units": weights[0].shape[1], "activation": d.keras_activation}

@@ -26,11 +26,17 @@ def activate(name: str, x: Any, variant: str) -> Any:
     return eigen.tanh(x, MADD[variant]) if name == "TANH" else FUNCTIONS[name](x)
 
 
+def sign_bit(x: Any) -> Any:
+    """1 where the sign bit of a float32 is set, which that of -0 is, else 0: std::signbit. No gradient comes back."""
+    return tf.cast(tf.bitcast(x, tf.int32) < 0, tf.float32)
+
+
 FUNCTIONS = {
     "NONE": tf.identity,
     "RELU": tf.nn.relu,
     "RELU6": tf.nn.relu6,
     "RELU_N1_TO_1": lambda x: tf.clip_by_value(x, -1.0, 1.0),
+    "SIGN_BIT": sign_bit,
 }
 
 

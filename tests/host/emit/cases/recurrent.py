@@ -9,6 +9,7 @@ X = rand(BATCH, TIME, INPUTS)
 X_TIME_MAJOR = rand(TIME, BATCH, INPUTS)
 STEP = rand(BATCH, INPUTS)
 TANH = {"fused_activation_function": "TANH"}
+SIGN_BIT = {"fused_activation_function": "SIGN_BIT"}
 
 
 def weight(*shape, seed, hybrid=False):
@@ -139,6 +140,14 @@ CASES = [
     bidirectional_rnn("crossed", X_TIME_MAJOR, {"time_major": True}, aux=rand(TIME, BATCH, INPUTS, seed=9)),
     bidirectional_rnn("crossed-batch-major", aux=rand(BATCH, TIME, INPUTS, seed=9)),
     bidirectional_rnn("hybrid-time-major", X_TIME_MAJOR, {"time_major": True}, hybrid=True),
+    lstm("sign-bit", options=SIGN_BIT, peephole=True, projection=True, norm=True),
+    *(
+        Case("RNN", [STEP, *rnn_weights(hybrid=hybrid), variable(BATCH, UNITS)], SIGN_BIT, name=name)
+        for name, hybrid in (("sign-bit", False), ("sign-bit-hybrid", True))
+    ),
+    Case("UNIDIRECTIONAL_SEQUENCE_RNN", [X, *rnn_weights(), variable(BATCH, UNITS)], SIGN_BIT, name="sign-bit"),
+    bidirectional_rnn("sign-bit", options=SIGN_BIT),
+    *(svdf(name, SIGN_BIT, hybrid=hybrid) for name, hybrid in (("sign-bit", False), ("sign-bit-hybrid", True))),
     svdf("rank-1", {"fused_activation_function": "RELU"}),
     svdf("rank-2-no-bias", rank=2, bias=False),
     svdf("hybrid", hybrid=True),
