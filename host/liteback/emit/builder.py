@@ -461,7 +461,7 @@ class Builder:
     def _quantized(self, value: Any, tensor: Tensor, name: str) -> Any:
         if value is None or isinstance(value, Handle):
             return value
-        on_grid = self.numerics == "fakequant" and tensor.is_quantized and tensor.dtype in CODE_RANGE
+        on_grid = self.numerics == "fakequant" and tensor.is_quantized and tensor.dtype in (*CODE_RANGE, "int32")
         if not is_symbolic(value):
             known = np.asarray(value)
             if on_grid and tensor.quantization is not None:
@@ -469,7 +469,7 @@ class Builder:
             elif known.dtype.kind in "iu" and not tensor.is_quantized and not holds_batch(known):
                 known = known.astype(tensor.dtype)  # shape arithmetic is done in int64
             return known
-        if not on_grid:
+        if not on_grid or "float" not in str(value.dtype):  # integers that have a scale all the same
             return value
         value = FakeQuant.like(tensor, name=f"{name}_quant")(value)
         self.names.keep(value)

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from ai_edge_litert import schema_py_generated as schema
 
 from ..errors import Problem
-from ..ir import ABSENT, Graph, Node
+from ..ir import ABSENT, CODE_RANGE, Graph, Node
+from ..numerics.operator import MOVING
 from .carried import PREFIX, obstacle
 from .gaps import CUSTOM_OPS, GAPS
 
@@ -16,6 +17,9 @@ from .gaps import CUSTOM_OPS, GAPS
 CLAMPS = {"RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh"}
 # Recurrent kernels compute theirs, one of which Keras has no counterpart of: hybrid_recurrent.sign_bit.
 ACTIVATIONS = {**CLAMPS, "TANH": "tanh", "SIGN_BIT": "sign_bit"}
+PER_CHANNEL = "it is computed at run time and has a scale for each channel, of which the kernel reads none"
+# (operator, input) whose kernel reads a scale for each channel.
+WEIGHTS = {(op, 1) for op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")}
 
 # What liteback supports; a test holds this equal to what the registry has.
 KNOWN_OPS = frozenset(name for name in vars(schema.BuiltinOperator) if name.isupper()) - GAPS.keys() | CUSTOM_OPS
@@ -30,6 +34,8 @@ def problems(graph: Graph, known: Collection[str] = KNOWN_OPS) -> list[Problem]:
         why = _why(node) if node.op not in known else None
         if why is not None:
             found.append(Problem(node.op, where, why))
+        elif not node.op.startswith("CUSTOM:"):
+            found += [Problem(node.op, graph.label(t), PER_CHANNEL) for t in _misread(node, graph)]
         found += [
             Problem(node.op, graph.label(t), "nothing before it computes this input, and it is no constant")
             for t in node.inputs
@@ -42,6 +48,23 @@ def problems(graph: Graph, known: Collection[str] = KNOWN_OPS) -> list[Problem]:
         if t not in known_tensors
     ]
     return found
+
+
+def _misread(node: Node, graph: Graph) -> list[int]:
+    """The tensors of which a kernel wants one scale, and that have one for each channel.
+
+    The runtime then says that it is 0 (GetLegacyQuantization in lite/core/subgraph.cc, v2.21.0).
+    """
+    if node.op == "DEQUANTIZE" or (
+        node.op == "QUANTIZE" and not any(graph.tensors[t].is_quantized for t in node.inputs[:1])
+    ):
+        return []
+    reads = [t for i, t in enumerate(node.inputs) if t != ABSENT and (node.op, i) not in WEIGHTS]
+    coded = [t for t in map(graph.tensors.__getitem__, (*reads, *node.outputs)) if t.dtype in CODE_RANGE]
+    grids = {t.index: t.quantization for t in coded if t.quantization is not None and t.data is None}
+    if node.op in MOVING and len({(q.scale.tobytes(), q.zero_point.tobytes()) for q in grids.values()}) == 1:
+        return []
+    return [t for t, q in grids.items() if q.per_channel]
 
 
 def _why(node: Node) -> str | None:

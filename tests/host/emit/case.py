@@ -43,8 +43,8 @@ class Out:
     """A result: the interpreter says its shape. varies: the axes whose extent the file leaves open."""
 
     dtype: str = "float32"
-    scale: float | tuple[()] = ()
-    zero_point: int | tuple[()] = ()
+    scale: Sequence[float] | float = ()
+    zero_point: Sequence[int] | int = ()
     varies: Sequence[int] = ()
 
 

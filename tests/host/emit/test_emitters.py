@@ -19,13 +19,13 @@ from liteback.emit.build import emit
 from liteback.emit.gaps import GAPS
 from liteback.emit.registry import EMITTERS, EXTRAS, KERNELS, supported_ops
 from liteback.emit.verdict import KNOWN_OPS
-from liteback.errors import LitebackError
+from liteback.errors import LitebackError, UnsupportedModel
 from liteback.ir import Graph, Tensor
 from liteback.lift import decode_options, lift, options_class
 from liteback.numerics.affine import dequantize, quantize
 from liteback.session.board import Board
 
-from .case import Case
+from .case import Arg, Case, Out, codes
 from .cases import CASES
 
 
@@ -86,6 +86,22 @@ def agree(result: NDArray[Any], wanted: NDArray[Any], tensor: Tensor, tolerance:
         assert result.dtype == wanted.dtype
     else:
         np.testing.assert_array_equal(result, wanted)
+
+
+def test_what_is_quantized_to_int32_is_on_its_grid() -> None:
+    case = Case("QUANTIZE", [codes(2, 9, dtype="int16", scale=2e-4)], outputs=[Out("int32", 0.5, 0)], version=2)
+    model = lift(case.model([(2, 9)]))
+    (feed,) = (real(array, model.main.tensors[t]) for t, array in case.feeds().items())
+    result = np.asarray(emit(model, "fakequant").model(feed))
+    np.testing.assert_array_equal(result, 0.5 * np.round(feed / 0.5))
+
+
+def test_codes_of_many_scales_are_refused_where_the_kernel_takes_one() -> None:
+    """The runtime gives such a tensor the scale 0, and the kernel its zero point for every element."""
+    many = Arg(codes(5, 3).array, scale=[0.05, 0.08, 0.03], zero_point=[0, 0, 0], axis=1)
+    case = Case("TANH", [many], outputs=[Out("int8", 1 / 128, 0)])
+    with pytest.raises(UnsupportedModel, match=r"TANH at #0 in0: it is computed at run time and has a scale for each"):
+        emit(lift(case.model([(5, 3)])), "float")
 
 
 def test_every_operator_of_the_schema_is_supported_or_a_declared_gap() -> None:

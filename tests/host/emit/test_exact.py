@@ -23,7 +23,7 @@ from liteback.passes import simplify
 from liteback.saving import interface_names, save
 from liteback.session.board import Board, RunOptions
 
-from .case import Arg, Case, Out, codes, const, fixed, ints
+from .case import Arg, Case, Out, codes, const, fixed, ints, rand
 from .cases import CASES
 from .exact_cases import EXACT_CASES
 
@@ -115,6 +115,19 @@ def test_codes_of_litert_s_own_kernels(case: Case, board: Board) -> None:
     model = lift(case.model([a.shape for a in expected]))
     twin = emit(model, "exact", profile=KernelProfile.named("ai_edge_litert-2.3-builtin-x86_64")).model
     np.testing.assert_array_equal(results(twin, case)[0], expected[0])
+
+
+def test_real_values_become_codes_of_many_scales(board: Board) -> None:
+    case = Case("QUANTIZE", [rand(3, 50)], outputs=[Out("int8", [0.02, 0.03, 0.01], [3, 4, 5])], version=3)
+    data = case.model([(3, 50)])
+    graph = lift(data).main
+    (output,) = graph.outputs
+    with board.open(board.put_model(data), OPTIONS["builtin"], tensors=[output]) as session:
+        expected = session.invoke(0, case.feeds()).tensors[output]
+    exact = emit(lift(data), "exact", profile=KernelProfile.named(PROFILES["builtin"])).model
+    np.testing.assert_array_equal(results(exact, case)[0], expected)
+    rounded = results(emit(lift(data), "fakequant").model, case)[0]
+    np.testing.assert_array_equal(rounded, dequantize(expected, graph.tensors[output].quantization))
 
 
 def test_an_operator_without_an_exact_kernel_is_refused_by_name() -> None:

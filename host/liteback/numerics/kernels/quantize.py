@@ -32,6 +32,9 @@ def quantize(op: Operator, x: Codes) -> Any:
     """
     source = op.input(0)
     if source.dtype == "float32":
+        if op.out.per_channel:  # PerChannelQuantize in reference/quantize.h, in every kernel set
+            zero_point = op.out.along(len(x.shape))[1]
+            return tf.cast(_steps(x, op.out, QUOTIENT32) + zero_point, op.out.dtype)
         if op.variant == VECTORS:
             full = full_elements(op, x, lanes=8)
             return to_codes(op, tf.where(full, _steps(x, op.out, PRODUCT), _steps(x, op.out, QUOTIENT64)))
@@ -53,14 +56,15 @@ def _steps(x: Any, out: Operand, variant: str) -> Any:
     float32 is another number; in float64 it is within 2**-52, and no quotient of two float32 is that near to where the
     rounding to float32 changes (2**-49).
     """
+    scale, zero_point = out.along(len(x.shape))
     if variant in (PRODUCT, PRODUCT_AWAY):
-        product = product32(x, np.float32(1) / out.scale)
+        product = product32(x, np.float32(1) / scale)
         steps = tf.round(product) if variant == PRODUCT else round_half_away(product)
     else:
-        ratio = tf.cast(x, tf.float64) / np.float64(out.scale)
+        ratio = tf.cast(x, tf.float64) / scale.astype(np.float64)
         steps = round_half_away(ratio if variant == QUOTIENT64 else tf.cast(ratio, tf.float32))
     steps = tf.where(tf.math.is_nan(steps), tf.zeros_like(steps), steps)
-    low, high = (np.float64(edge - out.zero_point) for edge in out.range)
+    low, high = (np.asarray(edge - zero_point, np.float64) for edge in out.range)
     return tf.cast(tf.clip_by_value(tf.cast(steps, tf.float64), low, high), tf.int64)
 
 
