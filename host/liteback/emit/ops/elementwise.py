@@ -70,7 +70,7 @@ def div(x, y, *, context, out):
     if "int" in dtype_of(x):
         return truncated_divide(x, y)
     quotient = ops.divide(x, y)
-    if context.numerics != "fakequant" or out.dtype not in ("int8", "uint8"):
+    if context.numerics != "fakequant" or out.dtype not in ("int8", "uint8", "int16"):
         return quotient
     return ops.multiply(quotient, _lost_shift(quotient, x, y, *(s.quantization.scale[0] for s in context.sources), out))
 

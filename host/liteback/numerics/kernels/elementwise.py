@@ -111,6 +111,8 @@ def div(op: Operator, a: Codes, b: Codes) -> Any:
 
     Source: DivQuantized (tensorflow/lite/kernels/internal/reference/div.h), div.cc (v2.14.0).
     """
+    if op.input(0).dtype == "int16":
+        raise NotImplementedError("no exact kernel for DIV/int16")
     low = op.input(0).range[0]
     above, below = (tf.cast(codes, tf.int32) - low for codes in (a, b))
     return tf.gather(_quotients(op), above * 256 + below)

@@ -50,6 +50,16 @@ CASES = [
         outputs=[Out("uint8", 3.0, 90)],
         name="uint8-small",
     ),
+    Case(
+        "DIV",
+        [
+            Arg(np.array([40, 3, -1, 9000], np.int16), scale=1e-4, zero_point=0),
+            Arg(np.array([900, 30000, 20000, 3], np.int16), scale=1e-4, zero_point=0),
+        ],
+        outputs=[Out("int16", 0.05, 0)],
+        name="int16-small",
+        expected=[np.array([1, 32767, -32768, 32767], np.int16)],
+    ),
     Case("ADD", [X, Y], {"fused_activation_function": "RELU_N1_TO_1"}, name="fused"),
     Case("ADD", [X, Y], {"fused_activation_function": "TANH"}, name="fused-but-ignored"),
     Case("ADD", [rand(), rand(seed=1)], name="scalars"),
