@@ -23,7 +23,11 @@ def fully_connected(x, w, b=None, *, keep_num_dims, weights_format, context):
     if not isinstance(w, Weight):
         y = ops.matmul(x, ops.transpose(w))
         return y if b is None else ops.add(y, plain(b))
-    return Layer(layers.Dense, x, [w.transpose(1, 0), b], {"units": units, "use_bias": b is not None})
+    config = {"units": units, "use_bias": b is not None}
+    if len(x.shape) == 1:  # one row, which Keras wants in a matrix
+        row = ops.reshape(x, (1, depth))
+        return Layer(layers.Dense, row, [w.transpose(1, 0), b], config, then=lambda y: ops.reshape(y, (units,)))
+    return Layer(layers.Dense, x, [w.transpose(1, 0), b], config)
 
 
 def _per_sample(x):
