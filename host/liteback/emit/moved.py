@@ -34,8 +34,11 @@ def filling(node: Node, out: Tensor) -> float:
 def moved(value: Any, node: Node, source: Tensor, out: Tensor) -> Any:
     """The real values of an input of `node` as those of its result: scale' * (x / scale + zero_point - zero_point').
 
-    Where the kernel puts zeros, they are counted from `filling` on: 0 is then what it puts.
+    Where the kernel puts zeros, they are counted from `filling` on: 0 is then what it puts. WHERE asks for codes that
+    are not 0: they are counted from 0 on.
     """
+    if node.op == "WHERE" and source.is_quantized and source.quantization is not None:
+        return value + np.multiply(*source.quantization.along(len(source.shape)), dtype=np.float32)
     if node.op not in MOVING - _PASSING or not (source.is_quantized and out.is_quantized) or source.dtype != out.dtype:
         return value
     old, new = source.quantization, out.quantization

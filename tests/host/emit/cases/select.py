@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, const, ints, rand
+from ..case import Arg, Case, Out, const, ints, rand
 from .shape import I64
 
 CORNERS = np.sort(rand(12, 2, 2, low=0, high=1), axis=1).reshape(12, 4)
@@ -12,6 +12,8 @@ CHOSEN = [Out("int32"), Out("int32")]
 
 CASES = [
     *(Case("WHERE", [ints(3, 4, low=0, high=2, dtype=d)], outputs=I64, name=d) for d in ("bool", "int32", "float32")),
+    # The codes that are 0; no zero point is looked at.
+    Case("WHERE", [Arg(np.array([0, 1, -5, 0, 9], np.int8), scale=0.037, zero_point=-5)], outputs=I64, name="codes"),
     Case("WHERE", [np.array(True)], outputs=I64, name="scalar", expected=[np.zeros((1, 0), np.int64)]),
     Case("WHERE", [np.zeros((2, 2), bool)], outputs=I64, name="nothing"),
     Case("UNIQUE", [ints(9, low=0, high=4)], {"idx_out_type": "int32"}, [Out("int32"), Out("int32")]),
