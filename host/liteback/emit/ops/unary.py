@@ -38,9 +38,10 @@ for _op, _fn in {"EXP": ops.exp, "RSQRT": ops.rsqrt}.items():
 @emits("LOG")
 def log(x, *, context, out):
     """log(x); of a code that stands for no positive number the lowest code (elementwise.cc, v2.14.0)."""
-    if context.sources[0].is_quantized:
-        x = ops.maximum(x, np.finfo(np.float32).tiny)
-    return looked_up("LOG", x, context, out) or ops.log(x)
+    table = looked_up("LOG", x, context, out)
+    if table is not None:
+        return table
+    return ops.log(ops.maximum(x, np.finfo(np.float32).tiny) if context.sources[0].is_quantized else x)
 
 
 @emits("BUCKETIZE")

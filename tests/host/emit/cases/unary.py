@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, ints, rand
+from ..case import Arg, Case, Out, codes, ints, rand
 
 X = rand(2, 3, 4)
 HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997], np.float32)
 LOG_CODES = codes(8, scale=0.02, zero_point=16)
 LOGARITHMS = np.array([-47, -74, -128, -128, -128, -128, -128, -128], np.int8)
+LOG_INT16 = Arg(np.array([-32768, -7, 2000, 32767], np.int16), scale=4e-5, zero_point=0)
+LOGARITHMS_INT16 = np.array([-32768, -30281, -8421, 902], np.int16)
 
 CASES = [
     *(Case(op, [X]) for op in ("ABS", "CEIL", "COS", "EXP", "FLOOR", "NEG", "SIGN", "SIN", "SQUARE", "ZEROS_LIKE")),
@@ -20,6 +22,7 @@ CASES = [
     Case("EXP", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 1e-3)], name="int16", version=2),
     # A code of no positive number; tflite-runtime 2.14 has no such kernel.
     Case("LOG", [LOG_CODES], outputs=[Out("int8", 0.05, -55)], name="int8", version=2, expected=[LOGARITHMS]),
+    Case("LOG", [LOG_INT16], outputs=[Out("int16", 3e-4, 0)], name="int16", version=2, expected=[LOGARITHMS_INT16]),
     Case("BUCKETIZE", [rand(9)], {"boundaries": [-1.0, 0.0, 0.5]}, [Out("int32")]),
     Case("BUCKETIZE", [ints(9)], {"boundaries": [-1.0, 0.0, 5.0]}, [Out("int32")], name="int32"),
     Case("RANK", [X], outputs=[Out("int32")]),
