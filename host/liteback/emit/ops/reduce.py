@@ -76,6 +76,8 @@ def mean(x, axis, *, keep_dims):
         return x
     if "int" in dtype_of(x):
         total = ops.sum(ops.cast(x, "int64"), axis=axes, keepdims=keepdims)
+        if 0 in (x.shape[a] for a in axes):
+            return ops.cast(total, dtype_of(x))  # of nothing it is 0
         count = ops.sum(ops.ones_like(x, "int64"), axis=axes, keepdims=keepdims)
         return ops.cast(truncated_divide(total, count), dtype_of(x))
     pooling = {(4, 1, 2): layers.GlobalAveragePooling2D, (3, 1): layers.GlobalAveragePooling1D}
@@ -89,7 +91,7 @@ def mean_kernel(x, axis, *, keep_dims):
     if not x.dtype.is_integer:
         return _ranked(tf.reduce_mean(x, axis, keepdims=bool(keep_dims)), x, axis)
     total, count = (tf.reduce_sum(tf.cast(v, tf.int64), axis, bool(keep_dims)) for v in (x, tf.ones_like(x)))
-    return _ranked(tf.cast(tf.truncatediv(total, count), x.dtype), x, axis)
+    return _ranked(tf.cast(tf.truncatediv(total, tf.maximum(count, 1)), x.dtype), x, axis)
 
 
 @emits("CUMSUM", static=["axis"])

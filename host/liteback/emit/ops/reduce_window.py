@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from ..registry import computes, emits
+from .common import add
 
 
 @emits("DILATE", static=["dilations", "padding"])
@@ -39,7 +40,7 @@ def dilate_at_run_time(x, dilations, padding):
 
 
 REDUCTIONS = {
-    "ADD": ops.add,
+    "ADD": add,
     "MUL": ops.multiply,
     "MINIMUM": ops.minimum,
     "MAXIMUM": ops.maximum,
@@ -57,7 +58,7 @@ def reduce_window(x, start, shape, strides, dilations, *, reduce_function):
         extent = x.shape[axis]
         if extent is None or size == 0:
             return NotImplemented
-        count = (extent - (size - 1) * step - 1) // stride + 1
-        parts = [slice(i * step, i * step + (count - 1) * stride + 1, stride) for i in range(size)]
+        room = max(extent - (size - 1) * step, 0)  # the places of a window's first element
+        parts = [slice(i * step, i * step + room, stride) for i in range(size)]
         x = reduce(combine, [x[(*[slice(None)] * axis, part)] for part in parts])
     return ops.cast(combine(x, ops.reshape(start, ())), dtype)

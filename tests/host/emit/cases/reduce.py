@@ -21,6 +21,11 @@ def top(x, k, dtype, name):
     return Case("TOPK_V2", [x, k], outputs=[Out(dtype), Out("int32")], name=name)
 
 
+FIRST = [const([0], "int32"), vector(0)]
+# Windows that do not fit: shape, strides, dilations.
+FOUR_AXES = [const(v, "int64") for v in ([2, 1, 3, 2], [2, 2, 2, 1], [1, 1, 2, 2])]
+ONE_AXIS = [const([v], "int64") for v in (3, 2, 2)]
+
 CASES = [
     *(Case(op, [X, const([-1, 1], "int32")], DROP, name="drop") for op in NUMERIC),
     *(Case(op, [X, const([2, 1, -2], "int32")], KEEP, name="keep-doubled") for op in NUMERIC),
@@ -43,6 +48,20 @@ CASES = [
     Case("REDUCE_MAX", [rand(0, 2), vector(0)], DROP, name="empty-computed-axis"),
     Case("REDUCE_MIN", [varying(rand(3, 0), 0, 1), const([1], "int32")], DROP, [Out(varies=[0])], name="empty-varying"),
     Case("REDUCE_MIN", [ints(0), const([0], "int32")], DROP, [Out("int32")], name="empty"),
+    *(Case("MEAN", [ints(0, 2), axis], DROP, [Out("int32")], name=f"empty-{k}") for k, axis in enumerate(FIRST)),
+    *(
+        Case(
+            "REDUCE_WINDOW",
+            [x, const(np.float32(0)), *how],
+            {"reduce_function": fn},
+            name=name,
+            expected=[np.zeros(s, np.float32)],
+        )
+        for name, x, how, fn, s in (
+            ("no-room", rand(4), ONE_AXIS, "MAXIMUM", 0),
+            ("no-room-sum", rand(1, 4, 2, 2), FOUR_AXES, "ADD", (0, 2, 0, 0)),
+        )
+    ),
     *(
         Case("CUMSUM", [X, const(axis, "int32")], {"exclusive": e, "reverse": r}, name=f"{axis}-{e}-{r}")
         for axis in (1, -1)
