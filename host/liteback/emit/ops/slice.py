@@ -71,6 +71,9 @@ def strided_slice_at_run_time(
         extents = tf.cast(tf.shape(x)[: begin.shape[0]], begin.dtype)
         begin = tf.clip_by_value(tf.where(begin < 0, begin + extents, begin), 0, extents)
         end = begin + end
+    # TensorFlow looks at the begin of an axis that it drops, masked or not; the kernel takes a masked one for 0.
+    kept = [not begin_mask & shrink_axis_mask & 1 << i for i in range(begin.shape[0])]
+    begin = begin * tf.constant(kept, begin.dtype)
     masks = (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
     added = new_axis_mask & ~ellipsis_mask
     dropped = shrink_axis_mask & ~(added | ellipsis_mask)

@@ -33,6 +33,7 @@ CASES = [
     strided("fewer", [1], [4], [1]),
     strided("computed", [1, 0, 2], [4, 6, 7], [1, 2, 3], computed=True),
     strided("computed-shrink", [1, -2, 3], [2, 0, 6], [1, 1, 2], computed=True, shrink_axis_mask=2),
+    strided("computed-shrink-masked", [2, 1], [3, 4], [1, 1], computed=True, shrink_axis_mask=1, begin_mask=1),
     strided("computed-new-axis", [0, 1, 0], [0, 3, 6], [1, 1, 2], computed=True, new_axis_mask=1),
     strided("int8", [0, 1, 0], [1, 3, 4], [1, 1, 2], codes(1, 3, 4), outputs=[Out("int8", 0.05, 0)], version=2),
     Case("DYNAMIC_UPDATE_SLICE", [X, rand(1, 2, 2, seed=3), vector(1, 1, 2)]),
