@@ -61,6 +61,7 @@ ON_CODES = frozenset(
         "MEAN",
         "MINIMUM",
         "MUL",
+        "NEG",
         "NOT_EQUAL",
         "PAD",
         "PADV2",

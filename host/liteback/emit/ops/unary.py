@@ -12,7 +12,6 @@ for _op, _fn in {
     "COS": ops.cos,
     "FLOOR": ops.floor,
     "LOGICAL_NOT": ops.logical_not,
-    "NEG": ops.negative,
     "ROUND": ops.round,  # halves to even, as the kernel has it
     "SIGN": ops.sign,
     "SIN": ops.sin,
@@ -21,6 +20,16 @@ for _op, _fn in {
     "ZEROS_LIKE": ops.zeros_like,
 }.items():
     emits(_op)(_fn)
+
+
+@emits("NEG")
+def neg(x, *, context, out):
+    """-x; of codes the negative code, whatever their zero points (Negate in kernels/neg.cc, v2.21.0)."""
+    source = context.sources[0].quantization
+    if context.numerics != "fakequant" or source is None or out.quantization is None:
+        return ops.negative(x)
+    scale, zero_point = out.quantization.scale[0], out.quantization.zero_point[0] + source.zero_point[0]
+    return ops.multiply(ops.subtract(ops.negative(ops.divide(x, source.scale[0])), float(zero_point)), float(scale))
 
 
 def _tabled(op, fn):

@@ -76,6 +76,15 @@ def elu(op: Operator, x: Codes) -> Any:
     return lookup(op, x, code_table(op, function))
 
 
+@exact("NEG")
+def neg(op: Operator, x: Codes) -> Any:
+    """The negative code: no scale or zero point is looked at, and the lowest stays what it is.
+
+    Source: Negate (tensorflow/lite/kernels/neg.cc, v2.21.0).
+    """
+    return tf.negative(x)
+
+
 @exact("LOG")
 def log(op: Operator, x: Codes) -> Any:
     """By a table; what is not above 0 becomes the lowest code.

@@ -8,6 +8,7 @@ X = rand(2, 3, 4)
 HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997], np.float32)
 LOG_CODES = codes(8, scale=0.02, zero_point=16)
 LOGARITHMS = np.array([-47, -74, -128, -128, -128, -128, -128, -128], np.int8)
+OF_8 = Arg(np.array([-20, 0, 8, 127], np.int8), scale=0.03, zero_point=8)
 LOG_INT16 = Arg(np.array([-32768, -7, 2000, 32767], np.int16), scale=4e-5, zero_point=0)
 LOGARITHMS_INT16 = np.array([-32768, -30281, -8421, 902], np.int16)
 
@@ -22,6 +23,7 @@ CASES = [
     Case("EXP", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 1e-3)], name="int16", version=2),
     # A code of no positive number; tflite-runtime 2.14 has no such kernel.
     Case("LOG", [LOG_CODES], outputs=[Out("int8", 0.05, -55)], name="int8", version=2, expected=[LOGARITHMS]),
+    Case("NEG", [OF_8], outputs=[Out("int8", 0.08, 5)], name="int8", expected=[np.array([20, 0, -8, -127], np.int8)]),
     Case("LOG", [LOG_INT16], outputs=[Out("int16", 3e-4, 0)], name="int16", version=2, expected=[LOGARITHMS_INT16]),
     Case("BUCKETIZE", [rand(9)], {"boundaries": [-1.0, 0.0, 0.5]}, [Out("int32")]),
     Case("BUCKETIZE", [ints(9)], {"boundaries": [-1.0, 0.0, 5.0]}, [Out("int32")], name="int32"),
