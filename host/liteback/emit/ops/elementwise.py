@@ -33,25 +33,10 @@ for _op, _fn, _layer in (
     ("ADD", add, layers.Add),
     ("SUB", ops.subtract, layers.Subtract),
     ("MUL", ops.multiply, layers.Multiply),
+    ("MAXIMUM", ops.maximum, layers.Maximum),
+    ("MINIMUM", ops.minimum, layers.Minimum),
 ):
     emits(_op)(_merge(_fn, _layer))
-
-
-def _extreme(beats, fn, layer):
-    def emitter(x, y, *, context):
-        """x, y of shapes that broadcast -> the broadcast shape. Where one of two real values is NaN, the result is y.
-
-        So both kernel sets have it (kernels/maximum_minimum.cc, v2.21.0); XNNPACK's may give x where y broadcasts.
-        """
-        if "float" in context.sources[0].dtype:
-            return ops.where(beats(x, y), x, y)
-        return _merge(fn, layer)(x, y)
-
-    return emitter
-
-
-emits("MAXIMUM")(_extreme(ops.greater, ops.maximum, layers.Maximum))
-emits("MINIMUM")(_extreme(ops.less, ops.minimum, layers.Minimum))
 
 for _op, _fn in {
     "ATAN2": ops.arctan2,
