@@ -124,6 +124,9 @@ class RecordingWriter:
         for leftover in path.glob(".*.part"):  # of a process that was killed in mid-write
             leftover.unlink()
         entries = _read_journal(path)
+        if not entries:
+            (path / "journal.jsonl").unlink(missing_ok=True)
+            return cls(path, old, entries)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries.values())
         write_atomic(path / "journal.jsonl", lines)  # without the torn last line of a crash
         return cls(path, old, entries)
@@ -138,7 +141,9 @@ class RecordingWriter:
 
     def read(self, sample: int, pass_: int) -> dict[int, NDArray[Any]]:
         """What `write` stored, to check a pass against another one after a resume."""
-        return read_arrays(self._path / _file_name(sample, pass_))
+        name = _file_name(sample, pass_)
+        sha256 = self._entries[name].sha256 if name in self._entries else self._manifest.files[name]
+        return read_arrays(_checked(self._path, name, sha256))
 
     def write_inputs(self, sample: int, arrays: Arrays) -> None:
         self._write(sample, None, arrays, 0)
@@ -204,7 +209,7 @@ class Recording:
 
     def model_bytes(self) -> bytes:
         """The untouched .tflite file."""
-        return _read_bytes(self.path / "model.tflite")
+        return _read_bytes(_checked(self.path, "model.tflite", self.manifest.model_sha256))
 
     def inputs(self, sample: int) -> dict[int, NDArray[Any]]:
         """Tensor index -> codes the model was fed."""
@@ -232,10 +237,7 @@ class Recording:
         problems = [problem for name, sha256 in expected.items() if (problem := _check(self.path / name, sha256))]
         problems += [f"{name}: not recorded" for name in _missing(self.manifest, self.manifest.files)]
         if problems:
-            raise UsageError(
-                f"A recording's files are those its manifest names. {self.path}: {'; '.join(problems)}. "
-                "Copy the recording again, or record again."
-            )
+            raise _changed(self.path, *problems)
 
     def _arrays(self, sample: int, pass_: int | None) -> dict[int, NDArray[Any]]:
         if not 0 <= sample < self.sample_count:
@@ -246,12 +248,7 @@ class Recording:
                 f"A recording is read when it is complete. Missing: {self.path / name}. "
                 "Run the same `liteback capture` again: it goes on where it stopped."
             )
-        if problem := _check(self.path / name, self.manifest.files[name]):
-            raise UsageError(
-                f"A recording's files are those its manifest names. {self.path}: {problem}. "
-                "Copy the recording again, or record again."
-            )
-        return read_arrays(self.path / name)
+        return read_arrays(_checked(self.path, name, self.manifest.files[name]))
 
 
 def _file_name(sample: int, pass_: int | None) -> str:
@@ -336,6 +333,20 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"A recording holds {path.name}. Received: {path}: {error.strerror}.") from None
+
+
+def _checked(path: Path, name: str, sha256: str) -> Path:
+    """The path of a recording's file. Raises: UsageError when it is missing or changed."""
+    if problem := _check(path / name, sha256):
+        raise _changed(path, problem)
+    return path / name
+
+
+def _changed(path: Path, *problems: str) -> UsageError:
+    return UsageError(
+        f"A recording's files are those its manifest names. {path}: {'; '.join(problems)}. "
+        "Copy the recording again, or record again."
+    )
 
 
 def _check(path: Path, sha256: str) -> str:

@@ -225,6 +225,30 @@ def test_what_changed_on_the_disk_is_not_measured(recording: Recording) -> None:
         recording.tensors(0)
 
 
+def test_a_changed_model_is_not_read(recording: Recording) -> None:
+    assert recording.model_bytes() == MODEL
+    (recording.path / "model.tflite").write_bytes(MODEL + b"!")
+    with pytest.raises(UsageError, match=r"model\.tflite: changed"):
+        recording.model_bytes()
+
+
+def test_a_resumed_pass_that_changed_is_no_evidence(tmp_path: Path) -> None:
+    writer = RecordingWriter.create(tmp_path / "rec", MODEL, a_manifest())
+    writer.write(0, 0, arrays(0, (3, 4)), 1)
+    assert set(writer.read(0, 0)) == {3, 4}
+    file = tmp_path / "rec" / "sample_00000.pass_00.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(UsageError, match=r"pass_00\.safetensors: changed"):
+        RecordingWriter.resume(tmp_path / "rec", a_manifest()).read(0, 0)
+
+
+def test_a_finished_recording_that_is_resumed_stays_as_it_is(recording: Recording) -> None:
+    before = sorted(p.name for p in recording.path.iterdir())
+    resumed = RecordingWriter.resume(recording.path, a_manifest())
+    assert set(resumed.read(1, 0)) == {3, 4}
+    assert sorted(p.name for p in recording.path.iterdir()) == before
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 64])
 def test_a_damaged_tensor_file_is_a_clear_error(recording: Recording, content: bytes) -> None:
     (recording.path / "sample_00000.pass_00.safetensors").write_bytes(content)
