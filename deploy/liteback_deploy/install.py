@@ -43,7 +43,7 @@ def prepare(
     """
     connection.check_forwarding()
     facts = gather(connection)
-    preflight(facts)
+    preflight(facts, system)
     change = keys.change(facts, connection.endpoint, direct, direct_port)
     selection = select(facts, runtime)
     bundle = bundles.build(selection, facts.python_path, wheelhouse)

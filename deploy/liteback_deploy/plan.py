@@ -40,7 +40,7 @@ class Plan:
     direct: Change | None = None
 
 
-def preflight(facts: Facts) -> None:
+def preflight(facts: Facts, system: bool = False) -> None:
     """What must hold before any package is chosen.
 
     Raises:
@@ -59,6 +59,8 @@ def preflight(facts: Facts) -> None:
         )
     if facts.python and not facts.libstdcxx:
         problems.append("The runtimes need libstdc++.so.6: `sudo apt install libstdc++6` on the board.")
+    if system and not facts.systemd:
+        problems.append("--system makes a unit of systemd, which does not run there: deploy without the option.")
     if problems:
         raise Unsuitable("The board cannot take the agent:\n" + "\n".join(f"  - {p}" for p in problems))
 

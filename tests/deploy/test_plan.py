@@ -102,6 +102,13 @@ def test_what_a_board_must_have(changes: dict[str, str], reason: str) -> None:
     preflight(facts())
 
 
+def test_a_unit_needs_systemd() -> None:
+    preflight(facts(), system=True)
+    preflight(facts(systemd=""))
+    with pytest.raises(Unsuitable, match="deploy without the option"):
+        preflight(facts(systemd=""), system=True)
+
+
 def test_everything_wrong_is_said_at_once() -> None:
     with pytest.raises(Unsuitable) as refused:
         preflight(facts(writable="", libstdcxx="", python_error="No module named 'ctypes'"))
