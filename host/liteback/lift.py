@@ -22,6 +22,7 @@ from .errors import InvalidModel
 from .flatbuffer.parse import FlatModel, parse
 from .ir import ABSENT, PACKED_BITS, Graph, Model, Node, Quantization, Signature, Tensor
 from .packing import unpack
+from .words import counted
 
 MAX_RANK = 32  # numpy 1's
 MAX_SPARSITY = 1024  # elements for each byte of a sparse constant
@@ -92,7 +93,7 @@ def lift(data: bytes | FlatModel) -> Model:
     if problems:
         more = [f"... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         listed = "\n".join(f"  - {p}" for p in problems[:_LISTED] + more)
-        raise InvalidModel(f"This .tflite file breaks {len(problems)} rule(s) of its schema:\n{listed}")
+        raise InvalidModel(f"This .tflite file breaks {counted(len(problems), 'rule')} of its schema:\n{listed}")
     return Model(
         sha256=flat.sha256,
         size=len(flat.data),

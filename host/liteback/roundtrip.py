@@ -28,6 +28,7 @@ from .saving import save
 from .session.board import Board, RunOptions
 from .session.capture import Progress, capture
 from .twin import KerasTwin
+from .words import counted
 
 DEFAULT_OPTIONS = RunOptions()
 
@@ -119,10 +120,11 @@ def report_data(trip: Trip, name: str) -> ReportData:
         for p, old in proof.old.percentiles.items()
     ]
     facts.append(("size", f"{proof.old.size:,} bytes", f"{proof.new.size:,} bytes"))
+    changed = counted(len(trip.patched.changed), "constant has", "constants have")
     notes = [
         "The new file is identical to the old one, byte for byte."
         if trip.identical
-        else f"{len(trip.patched.changed)} constants have new values; every other byte is the old file's."
+        else f"{changed} new values; every other byte is the old file's."
     ]
     float_notes = []
     if len(trip.comparisons) > 1:

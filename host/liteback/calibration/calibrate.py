@@ -16,6 +16,7 @@ from ..numerics.profile import KernelProfile, propose, shipped
 from ..passes import simplify
 from ..recording import Recording
 from ..twin import KerasTwin
+from ..words import counted
 from .corrections import Corrections, correct
 from .kernel_set import KernelSet, find_kernel_set
 
@@ -70,6 +71,7 @@ class Calibration:
         """What the exact twin proves, in a sentence."""
         if self.twin is None:
             return f"The exact twin cannot be built: {'; '.join(self.refusals)}."
+        held_out = counted(len(self.held_out), "held-out sample")
         unmatched = ", ".join(f"{f.node} ({f.kind})" for f in self.kernel_set.unmatched)
         missing = f"; no known kernel reproduces {unmatched}" if unmatched else ""
         if self.exact_share is None and self.hybrid_share is None:
@@ -77,12 +79,12 @@ class Calibration:
         if self.exact_share is None:
             return (
                 f"The exact twin computes {_percent(self.hybrid_share)} of the hybrid layers' values as the board "
-                f"does, each from the board's own inputs, on {len(self.held_out)} held-out samples{missing}. What lies "
+                f"does, each from the board's own inputs, on {held_out}{missing}. What lies "
                 "between them is computed in float32, where kernels differ in the last bits."
             )
         return (
             f"The exact twin computes {_percent(self.exact_share)} of all codes as the board does, end to end on "
-            f"{len(self.held_out)} held-out samples, and {_percent(self.isolated_share)} layer by layer{missing}."
+            f"{held_out}, and {_percent(self.isolated_share)} layer by layer{missing}."
         )
 
     def _share(self, mode: Mode) -> float | None:

@@ -15,6 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import GateFailed, UsageError
+from ..words import counted
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def raise_gates(failures: list[str]) -> None:
     if failures:
         listed = "\n".join(f"  - {f}" for f in failures[:10])
         more = f"\n  ... and {len(failures) - 10} more" if len(failures) > 10 else ""
-        raise GateFailed(f"{len(failures)} gate(s) do not hold:\n{listed}{more}")
+        raise GateFailed(f"{counted(len(failures), 'gate does', 'gates do')} not hold:\n{listed}{more}")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ..words import counted
+
 if TYPE_CHECKING:
     from liteback_deploy.facts import Facts
 
@@ -85,19 +87,30 @@ def inspection(console: Terminal, name: str, found: Inspection, nodes: bool) -> 
 def _nodes(console: Terminal, found: Inspection) -> None:
     for graph in found.model.graphs:
         rows = table("node", "reads", "gives", "type", "shape", ">bytes", "quantization", "fused")
+        rows.columns[0].no_wrap = True
         for node in graph.nodes:
             for t in node.outputs:
                 tensor = graph.tensors[t]
                 reads = " ".join(f"#{i}" for i in node.inputs if i >= 0)
-                shape = "×".join(map(str, tensor.shape_signature)) or "scalar"
-                fused = "" if node.activation == "NONE" else node.activation
-                rows.add_row(node.name, reads, f"#{t}", tensor.dtype, shape, f"{tensor.nbytes:,}", _grid(tensor), fused)
-        console.draw(rows)
+                size, fused = f"{tensor.nbytes:,}", "" if node.activation == "NONE" else node.activation
+                if console.width >= 100:
+                    rows.add_row(node.name, reads, f"#{t}", tensor.dtype, _shape(tensor), size, _grid(tensor), fused)
+                    continue
+                # Eight columns have no room: two lines.
+                console.say(Text(node.name, "bold"), f" {reads} -> #{t}  {fused}".rstrip())
+                console.say(
+                    f"    {tensor.dtype} {_shape(tensor)}  {counted(tensor.nbytes, 'byte')}  {_grid(tensor)}".rstrip()
+                )
+        if rows.row_count:
+            console.draw(rows)
 
 
 def _describe(tensor: Tensor) -> str:
-    shape = "×".join(map(str, tensor.shape_signature)) or "scalar"
-    return f"{tensor.name or '(no name)'}  {tensor.dtype} {shape}  {_grid(tensor)}".rstrip()
+    return f"{tensor.name or '(no name)'}  {tensor.dtype} {_shape(tensor)}  {_grid(tensor)}".rstrip()
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape_signature)) or "scalar"
 
 
 def _grid(tensor: Tensor) -> str:
@@ -112,7 +125,8 @@ def _grid(tensor: Tensor) -> str:
 def recording(console: Terminal, document: dict[str, Any]) -> None:
     certificate = document["certificate"]
     console.say(
-        f"recorded {document['tensors']} tensors × {document['samples']} samples in {document['passes']} pass(es), "
+        f"recorded {counted(document['tensors'], 'tensor')} × {counted(document['samples'], 'sample')} in "
+        f"{counted(document['passes'], 'pass', 'passes')}, "
         f"{document['bytes']:,} bytes, {document['runtime']} {document['kernels']} kernels on {document['machine']} "
         f"-> {document['recording']}",
     )
@@ -126,7 +140,7 @@ def certificate_line(certificate: dict[str, Any]) -> Text:
     return _told(
         certificate["good"],
         "certificate: the tapped runs' outputs have the untouched model's bits on "
-        f"{certificate['samples']} samples: {_yes(certificate['outputs_equal'])}; repeated runs agree: "
+        f"{counted(certificate['samples'], 'sample')}: {_yes(certificate['outputs_equal'])}; repeated runs agree: "
         f"{_yes(certificate['deterministic'] and certificate['shared_equal'])}",
     )
 
@@ -155,13 +169,13 @@ def comparison(console: Terminal, result: Comparison) -> None:
             _number(row.value("cumulative", "sqnr_db")),
         )
     console.draw(rows)
-    if len(ranked) > SHOWN:
-        console.say(f"... and {len(ranked) - SHOWN} layers with smaller errors (--json, --html: all of them)")
+    if (more := len(ranked) - SHOWN) > 0:
+        console.say(f"... and {counted(more, 'layer')} with smaller errors (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
     console.say(
         DRIFT if result.agrees and not result.passed else verdict(result.passed),
-        f"{result.candidate}: {good} of {len(result.rows)} layer outputs within the "
-        f"thresholds on {result.samples} samples; {_fault(result)}",
+        f"{result.candidate}: {good} of {counted(len(result.rows), 'layer output')} within the "
+        f"thresholds on {counted(result.samples, 'sample')}; {_fault(result)}",
     )
 
 
@@ -239,14 +253,14 @@ def _corrections_line(result: Calibration) -> str:
 def export(console: Terminal, output: Path, patched: Patched, identical: bool) -> None:
     if identical:
         moved = sum(c.moved for c in patched.changes)
-        why = f"; training moved {moved:,} weights, none by half a step of its scale" if moved else ""
+        why = f"; training moved {counted(moved, 'weight')}, none by half a step of its scale" if moved else ""
         console.say(WROTE, f"{output}: identical to the old file, byte for byte{why}")
         return
     rows = table("layer", "constant", ">changed", ">clipped")
     for c in patched.changed:
         rows.add_row(c.layer, f"#{c.tensor} {_short(c.name)}", f"{c.changed:,} of {c.elements:,}", f"{c.clipped:,}")
     console.draw(rows)
-    console.say(WROTE, f"{output}: {len(patched.changed)} constants changed, every other byte as it was")
+    console.say(WROTE, f"{output}: {counted(len(patched.changed), 'constant')} changed, every other byte as it was")
 
 
 def _short(name: str) -> str:
@@ -369,7 +383,8 @@ def trip(console: Terminal, result: Trip) -> None:
     if (calibrated := result.calibration) is not None:
         console.say(verdict(calibrated.exact), f"{calibrated.profile.name}: {calibrated.proof}")
     comparison(console, result.primary)
-    same = "identical to the old file, byte for byte" if result.identical else f"{len(result.patched.changed)} changes"
+    changed = f"{counted(len(result.patched.changed), 'constant')} changed"
+    same = "identical to the old file, byte for byte" if result.identical else changed
     console.say(WROTE, f"{result.folder / result.proof.new.name}: {same}")
     proof(console, result.proof)
     console.say(WROTE, f"{result.report}")

@@ -24,6 +24,8 @@ from liteback.inputs.samples import (
     open_shape,
 )
 from liteback.ir import CODE_RANGE, Graph, Signature, Tensor, numpy_dtype
+from liteback.numerics.affine import dequantize
+from liteback.words import counted
 
 Range = tuple[float, float]
 
@@ -76,12 +78,25 @@ def _arrays(path: Path, graph: Graph, limit: int | None, signatures: Sequence[Si
     _raise(problems, path, graph)
     quantizing = [p for p, array in arrays.items() if is_quantizing(array, graph.tensors[graph.inputs[p]])]
     count = min(counts.values())
-    note = "".join(f", in_{p} quantized at the tensor's scale" for p in sorted(quantizing))
+    note = "".join(
+        f", in_{p} quantized at the tensor's scale{_clipped(arrays[p][:limit], graph.tensors[graph.inputs[p]])}"
+        for p in sorted(quantizing)
+    )
     return Inputs(
-        f"{path.name}, {_counted(count, 'sample')}{note}",
+        f"{path.name}, {counted(count, 'sample')}{note}",
         count,
         lambda i: {graph.inputs[p]: values[i] for p, values in samples.items()},
     )
+
+
+def _clipped(array: NDArray[Any], tensor: Tensor) -> str:
+    """How much of an array lies beyond the codes' range: all of it, where 0..255 is given and 0..1 was meant."""
+    if tensor.quantization is None or tensor.dtype not in CODE_RANGE:
+        return ""
+    low, high = dequantize(np.array(CODE_RANGE[tensor.dtype]), tensor.quantization)
+    half = (high - low) / (CODE_RANGE[tensor.dtype][1] - CODE_RANGE[tensor.dtype][0]) / 2
+    beyond = np.mean((array < low - half) | (array > high + half))
+    return f" ({100 * beyond:.2g} % of it clipped to {low:.4g}..{high:.4g})" if beyond else ""
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -189,7 +204,7 @@ def _images(path: Path, files: Sequence[Path], graph: Graph, value_range: Range 
     load(0)  # what does not fit is said now, not in the middle of a capture
     form = "pixels as codes" if as_codes else _form(value_range or (0.0, 1.0), tensor)
     size = "x".join("?" if n == -1 else str(n) for n in (height, width))
-    return Inputs(f"{_counted(len(files), 'image')} of {path.name}/, {size}, {form}", len(files), load)
+    return Inputs(f"{counted(len(files), 'image')} of {path.name}/, {size}, {form}", len(files), load)
 
 
 def _sounds(path: Path, files: Sequence[Path], graph: Graph, value_range: Range | None, rate: int) -> Inputs:
@@ -212,7 +227,7 @@ def _sounds(path: Path, files: Sequence[Path], graph: Graph, value_range: Range 
 
     load(0)
     form = "PCM codes" if as_codes else _form(value_range or (-1.0, 1.0), tensor)
-    return Inputs(f"{_counted(len(files), 'sound')} of {path.name}/, {rate} Hz, {form}", len(files), load)
+    return Inputs(f"{counted(len(files), 'sound')} of {path.name}/, {rate} Hz, {form}", len(files), load)
 
 
 def _scaled(unit: NDArray[Any], to: Range, tensor: Tensor, path: Path, graph: Graph) -> NDArray[Any]:
@@ -226,7 +241,3 @@ def _scaled(unit: NDArray[Any], to: Range, tensor: Tensor, path: Path, graph: Gr
 
 def _form(to: Range, tensor: Tensor) -> str:
     return f"scaled to {to[0]:g}..{to[1]:g}" + (", quantized at the tensor's scale" if tensor.is_quantized else "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

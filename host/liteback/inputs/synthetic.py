@@ -11,6 +11,7 @@ from liteback.errors import UsageError
 from liteback.inputs.samples import Inputs
 from liteback.ir import ABSENT, CODE_RANGE, Graph, Node, Tensor, numpy_dtype
 from liteback.numerics.affine import dequantize
+from liteback.words import counted
 
 CLIP = 3.0  # standard deviations; what lies beyond drives a network where no data ever did
 
@@ -38,7 +39,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Inputs:
     if count < 1 or seed < 0:
         raise UsageError(
             "Random inputs take a positive number of samples and a seed from 0. "
-            f"Received: {count} samples, seed {seed}."
+            f"Received: {counted(count, 'sample')}, seed {seed}."
         )
     bounds = {index: index_bound(graph, index) for index in graph.inputs}
 
@@ -48,7 +49,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Inputs:
 
     varying = [graph.tensors[i].shape for i in graph.inputs if -1 in graph.tensors[i].shape_signature[1:]]
     shapes = f", shapes {[list(s) for s in varying]} where any would do" if varying else ""
-    return Inputs(f"RANDOM numbers, {count} samples, seed {seed}{shapes}", count, load)
+    return Inputs(f"RANDOM numbers, {counted(count, 'sample')}, seed {seed}{shapes}", count, load)
 
 
 def _values(rng: np.random.Generator, graph: Graph, tensor: Tensor, bound: int) -> NDArray[Any]:

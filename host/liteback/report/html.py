@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from ..comparison.metrics import Metrics, badness
 from ..comparison.result import MODES, Comparison, Mode, Row
+from ..words import counted
 from .data import ReportData
 
 NOTHING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -26,6 +27,7 @@ def render(report: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(counted=counted)
     environment.filters.update(number=number, share=share, sort_key=sort_key, flips=flips, max_error=max_error)
     return environment.get_template("report.html").render(
         report=report,
@@ -44,13 +46,14 @@ def render(report: ReportData) -> str:
 def verdict(report: ReportData) -> tuple[str, str]:
     """("pass", "drift", "fail" or "void", the sentence a reader takes away)."""
     comparison, certificate = report.comparison, report.manifest.certificate
+    outputs = counted(len(comparison.rows), "layer output")
     if certificate is None or not certificate.good:
         return "void", "No verdict: without a good certificate nothing below can be relied on."
     if comparison.passed and not report.gates:
-        where = f"all {len(comparison.rows)} layer outputs, {_count(comparison.samples, 'sample')}"
+        where = f"{'all ' if len(comparison.rows) > 1 else ''}{outputs}, {counted(comparison.samples, 'sample')}"
         return "pass", f"The candidate ({comparison.candidate}) agrees with the board on {where}."
     drift = sum(row.drift for row in comparison.rows)
-    adds_up = f"end to end, roundings add up beyond the threshold in {drift} of {len(comparison.rows)} layer outputs."
+    adds_up = f"end to end, roundings add up beyond the threshold in {drift} of {outputs}."
     if comparison.agrees and not report.gates:
         return "drift", f"Every layer of the candidate ({comparison.candidate}) agrees with the board; {adds_up}"
     parts = []
@@ -59,11 +62,11 @@ def verdict(report: ReportData) -> tuple[str, str]:
         parts.append(f"The first fault is {fault.node} ({fault.op}): it fails while all that feeds it passes.")
     own = len(comparison.isolated_faults)
     if own:
-        parts.append(f"Fed the board's own inputs, {own} of {len(comparison.rows)} layer outputs are wrong.")
+        parts.append(f"Fed the board's own inputs, {own} of {outputs} {'is' if own == 1 else 'are'} wrong.")
     elif drift:
         parts.append(f"Every layer by itself agrees with the board; {adds_up}")
     if report.gates:
-        parts.append(f"{_count(len(report.gates), 'number')} outside the gates.")
+        parts.append(f"{counted(len(report.gates), 'number')} outside the gates.")
     return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"
 
 
@@ -173,7 +176,3 @@ def _point(row: Row, metric: str) -> dict[str, Any]:
             "drift": row.drift,
         }
     return point
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

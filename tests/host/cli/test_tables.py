@@ -50,6 +50,42 @@ def test_what_does_not_fit_goes_on_in_its_column() -> None:
     assert lines[at + 1].startswith(" " * 14 + "long")
 
 
+def test_every_operator_on_a_narrow_terminal_takes_two_lines() -> None:
+    text = shown(tables.inspection, "m.tflite", inspect(tiny("x")), True, width=60)
+    assert text.splitlines()[-2:] == ["relu_000  #0 -> #1", "    float32 1×8  32 bytes"]
+
+
+def test_one_is_no_plural(recording: Recording) -> None:
+    one = {**CAPTURED, "tensors": 1, "samples": 1, "passes": 1}
+    text = shown(tables.recording, one, width=200)
+    assert "recorded 1 tensor × 1 sample in 1 pass, 1,200 bytes" in text
+    assert "the untouched model's bits on 1 sample: yes" in text
+    found = compare(GRAPH, recording, FakeTwin({}))
+    text = shown(tables.comparison, replace(found, rows=found.rows[:1], samples=1))
+    assert "1 of 1 layer output within the thresholds on 1 sample;" in text
+
+
+CAPTURED = {
+    "tensors": 2,
+    "samples": 2,
+    "passes": 2,
+    "bytes": 1200,
+    "runtime": "tflite_runtime 2.14.0",
+    "kernels": "default",
+    "machine": "x86_64",
+    "recording": "rec",
+    "inputs": "in.npz",
+    "certificate": {
+        "good": True,
+        "samples": 1,
+        "outputs_equal": True,
+        "deterministic": True,
+        "shared_equal": True,
+    },
+    "untappable": [],
+}
+
+
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     return record(tmp_path_factory.mktemp("tables") / "rec")
