@@ -22,6 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from .words import counted
 
 
 class LitebackError(Exception):
@@ -43,9 +46,15 @@ class GateFailed(LitebackError):
 
 
 class BoardError(LitebackError):
-    """Something on the way to the board, or on it, went wrong."""
+    """Something on the way to the board, or on it, went wrong. kept: the recording with which the command goes on."""
 
     exit_code = 3
+    kept: Path | None = None
+
+    def __str__(self) -> str:
+        if self.kept is None:
+            return super().__str__()
+        return f"{super().__str__()} What is recorded is kept in {self.kept}: run the same command again to resume."
 
 
 class BoardUnreachable(BoardError):
@@ -111,7 +120,7 @@ class UnsupportedModel(ModelError):
         self.problems = tuple(problems)
         lines = "\n".join(f"  - {p}" for p in self.problems)
         super().__init__(
-            f"This model cannot be reconstructed; {len(self.problems)} "
-            f"{'thing stands' if len(self.problems) == 1 else 'things stand'} in the way:\n{lines}\n"
+            f"This model cannot be reconstructed; {counted(len(self.problems), 'thing stands', 'things stand')} in the "
+            f"way:\n{lines}\n"
             "`liteback inspect` shows the whole graph; docs/adding-an-op.md tells how to add an operator."
         )

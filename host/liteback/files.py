@@ -43,6 +43,16 @@ def write_output(path: Path | str, data: str | bytes) -> None:
         raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
 
 
+def check_folder(folder: Path, what: str, *marks: str) -> None:
+    """That a folder to write to is new, empty, or of the same kind: one of `marks`, which are globs, matches in it.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not any(next(folder.glob(mark), None) for mark in marks):
+        raise UsageError(f"The folder {str(folder)!r} holds something other than {what}. Choose another name.")
+
+
 def read_model(model: str | Path | bytes) -> bytes:
     """The bytes of a .tflite file.
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from .emit.emission import Emission
 from .errors import UsageError
+from .files import check_folder
 from .ir import Graph
 
 NO_SIGNATURES: Mapping[str, Emission] = {}
@@ -32,8 +33,7 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
     """
     check_ending(path)
     writer = _WRITERS.get(path.suffix)
-    if path.is_dir() and not (path / "saved_model.pb").exists():
-        raise UsageError(f"The folder {str(path)!r} holds something other than a SavedModel. Choose another name.")
+    check_folder(path, "a SavedModel", "saved_model.pb")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _beside(path) as fresh:

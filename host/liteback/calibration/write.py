@@ -18,5 +18,8 @@ def write(result: Calibration, folder: Path) -> None:
     """
     write_output(folder / "profile.json", json.dumps(result.profile.to_json(), indent=1) + "\n")
     write_output(folder / "calibration.json", json.dumps(result.to_json(), indent=1) + "\n")
+    corrected = folder / "corrected.keras"
     if result.corrections.emission is not None:
-        save(result.corrections.emission, folder / "corrected.keras")
+        save(result.corrections.emission, corrected)
+    else:
+        corrected.unlink(missing_ok=True)  # of an earlier calibration

@@ -11,7 +11,7 @@ import typer
 
 from . import tables
 from .group import boards_of, on_each
-from .run import Run, read, runs_model
+from .run import Run, read, recording_into, runs_model
 from .shared import Direct, Gates, Json, ModelFile, Report, Target, check_gates, emit_json, out, progress, raise_gates
 
 if TYPE_CHECKING:
@@ -72,11 +72,12 @@ def capture(
         with connect(name, run.direct) as board:
             return capture_document(record(board, lifted, data, samples, folder, options, select or (), budget, bar))
 
-    if names := boards_of(run.target):
-        on_each(names, lambda name, bar: certified(on(name, output / name, bar)), json)
-        return
-    with progress() as bar:
-        document = on(run.target, output, bar)
+    with recording_into(output):
+        if names := boards_of(run.target):
+            on_each(names, lambda name, bar: certified(on(name, output / name, bar)), json)
+            return
+        with progress() as bar:
+            document = on(run.target, output, bar)
     if json:
         emit_json(document)
     else:
@@ -119,22 +120,33 @@ def prove(
     old: Annotated[Path, typer.Argument(metavar="OLD.tflite", help="The file that runs today.")],
     new: Annotated[Path, typer.Argument(metavar="NEW.tflite", help="The file that is to take its place.")],
     run: Run,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Keep the two recordings here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Keep the two recordings here.")
+    ] = None,
     gate: Gates = None,
     json: Json = False,
 ) -> None:
     """Run an old file and a new one on the board: outputs, layers, latency, size, with gates."""
+    from ..errors import BoardError
+    from ..files import check_folder
     from ..prove import prove as both
     from ..session.board import connect
 
+    if output is not None:
+        check_folder(output, "a proof", "old/manifest.json", "*/old/manifest.json")
     (old_data, lifted), (new_data, _) = read(old), read(new)
     files = {f"{old.name} (old)": old_data, f"{new.name} (new)": new_data}
     samples = run.samples_for(lifted)
 
     def on(name: str, folder: Path, bar: Report) -> Proof:
         options = run.options_on(name)
-        with connect(name, run.direct) as board:
-            return both(board, files, samples, folder, options, progress=bar)
+        try:
+            with connect(name, run.direct) as board:
+                return both(board, files, samples, folder, options, progress=bar)
+        except BoardError as error:
+            if output is None:
+                error.kept = None  # the recordings go with the command
+            raise
 
     def judged(proof: Proof) -> dict[str, Any]:
         failures = check_gates(gate, proof.comparison)
@@ -143,6 +155,8 @@ def prove(
 
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="liteback-prove-")))
+        if output is not None:
+            stack.enter_context(recording_into(output))
         if names := boards_of(run.target):
             on_each(names, lambda name, bar: judged(on(name, folder / name, bar)), json)
             return

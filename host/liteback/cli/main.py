@@ -25,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 good; 1 a gate failed; 2 wrong usage; 3 board unreachable; 4 host key or certificate; 5 agent "
         "or runtime incompatible; 6 incomplete, resumable; 7 no certificate; 8 model invalid or not supported; 70 our "
@@ -78,9 +79,10 @@ def run(arguments: Sequence[str]) -> int:
         return end.exit_code
     except LitebackError as error:
         return _failed(error, arguments)
-    except (KeyboardInterrupt, typer.Abort):
-        err.say("Interrupted. What was recorded is kept: the same command goes on from there.")
-        return _documented(arguments, "Interrupted.", "Interrupted", 130)
+    except (KeyboardInterrupt, typer.Abort) as interrupt:
+        words = " ".join(["Interrupted.", *map(str, interrupt.args)])
+        err.say(words)
+        return _documented(arguments, words, "Interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
         return 0

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from ..words import counted
 from . import tables
 from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorflow, out, progress, raise_gates
 
@@ -50,10 +51,12 @@ def reconstruct(
 ) -> None:
     """Bring a .tflite file back as a trainable Keras model."""
     load_tensorflow()
+    from ..files import check_folder
     from ..reconstruction import reconstruction, signature_reconstructions
     from ..saving import check_ending, save
 
     check_ending(output)
+    check_folder(output, "a SavedModel", "saved_model.pb")
     started = time.perf_counter()
     if output.suffix or signature is not None:
         made = {"serving_default": reconstruction(model, numerics, signature, profile)}  # type: ignore[arg-type]
@@ -79,12 +82,12 @@ def reconstruct(
         emit_json(document)
         return
     own = len(emission.own_layers)
-    needs = f"{own} {'layer needs' if own == 1 else 'layers need'} liteback to load"
+    needs = f"{counted(own, 'layer needs', 'layers need')} liteback to load"
     stock = "stock Keras" if not own else needs if output.suffix else "loads with plain TensorFlow"
     out.say(
         tables.WROTE,
-        f"{output}: {document['nodes']} operators, {document['layers']} layers, "
-        f"{document['parameters']:,} parameters, numerics {numerics}, {stock}, {document['seconds']} s",
+        f"{output}: {counted(len(emission.graph.nodes), 'operator')}, {counted(len(emission.model.layers), 'layer')}, "
+        f"{counted(emission.model.count_params(), 'parameter')}, numerics {numerics}, {stock}, {document['seconds']} s",
     )
 
 
@@ -160,6 +163,9 @@ def calibrate(
     DIR holds profile.json (for --numerics exact --profile), calibration.json, and corrected.keras where a correction
     is proven on samples that it was not fitted to.
     """
+    from ..files import check_folder
+
+    check_folder(output, "a calibration", "profile.json")
     load_tensorflow()
     from ..api import calibrate as run
     from ..calibration.write import write
@@ -206,6 +212,10 @@ def export(
     if output.exists() and like.exists() and output.samefile(like):
         raise UsageError(
             f"The new file takes another name than the old one, which may be the last copy. Received: {str(output)!r}."
+        )
+    if output.is_file() and (before := output.read_bytes()[:8]) and before[4:] != b"TFL3":
+        raise UsageError(
+            f"The file {str(output)!r} holds something other than a TensorFlow Lite model. Choose another name."
         )
     load_tensorflow()
     from ..export.patch import patch

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -114,6 +115,19 @@ def runs_model(command: Callable[..., None]) -> Callable[..., None]:
         command(run=Run(**{field.name: given.pop(field.name) for field in fields(Run)}), **given)
 
     return parsed_as(called, parameters)
+
+
+@contextmanager
+def recording_into(folder: Path) -> Iterator[None]:
+    """An interrupt in this context says what it leaves in `folder`, where a board's or a file's recording may lie."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if any(next(folder.glob(f"{'*/' * depth}manifest.json"), None) for depth in range(3)):
+            raise KeyboardInterrupt(
+                f"What was recorded is kept in {folder}: the same command goes on from there."
+            ) from None
+        raise
 
 
 def read(path: Path) -> tuple[bytes, Model]:

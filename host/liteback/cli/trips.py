@@ -9,7 +9,7 @@ import typer
 
 from . import tables
 from .group import boards_of, on_each
-from .run import Run, read, runs_model
+from .run import Run, read, recording_into, runs_model
 from .shared import (
     Gates,
     Json,
@@ -36,6 +36,9 @@ def roundtrip(
     json: Json = False,
 ) -> None:
     """All of it: inspect, capture, reconstruct, calibrate, compare, export, prove, and a report."""
+    from ..files import check_folder
+
+    check_folder(output, "a round trip", "recording/manifest.json", "*/recording/manifest.json")
     data, lifted = read(model)
     samples = run.samples_for(lifted)
     load_tensorflow()
@@ -52,12 +55,13 @@ def roundtrip(
         raise_gates(check_gates(gate, trip.primary))
         return to_json(trip)
 
-    if names := boards_of(run.target):
-        # One after the other: Keras builds its models in one thread.
-        on_each(names, lambda name, bar: judged(on(name, output / name, bar)), json, at_once=1)
-        return
-    with progress() as bar:
-        trip = on(run.target, output, bar)
+    with recording_into(output):
+        if names := boards_of(run.target):
+            # One after the other: Keras builds its models in one thread.
+            on_each(names, lambda name, bar: judged(on(name, output / name, bar)), json, at_once=1)
+            return
+        with progress() as bar:
+            trip = on(run.target, output, bar)
     failures = check_gates(gate, trip.primary)
     if json:
         emit_json({**to_json(trip), "gates": failures})

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from liteback.errors import AgentIncompatible, BoardUnreachable, ModelRefused, RunFailed, UsageError
+from liteback.errors import AgentIncompatible, BoardError, BoardUnreachable, ModelRefused, RunFailed, UsageError
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
@@ -124,7 +124,10 @@ class Board:
                 return call()
             except BoardUnreachable as error:
                 if self._link is None or not self._comes_back(self._link):
-                    raise (self._link and self._link.failure) or error from error
+                    failure = (self._link and self._link.failure) or error
+                    if isinstance(failure, BoardError):
+                        failure.kept = error.kept
+                    raise failure from error
         return call()
 
     def put_model(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> str:

@@ -278,8 +278,6 @@ def _resumable(path: Path) -> Iterator[None]:
     try:
         yield
     except (RunFailed, BoardUnreachable) as error:
-        if not (path / "manifest.json").exists():
-            raise
-        raise type(error)(
-            f"{error} What is recorded is kept in {path}: run the same command again to resume."
-        ) from error
+        if (path / "manifest.json").exists():
+            error.kept = path
+        raise

@@ -78,6 +78,8 @@ def test_a_model_with_a_fault_is_corrected(recorded: tuple[Path, Path], tmp_path
     assert found["corrections_kept"] == ["conv2d_000"]
     mended = keras.models.load_model(tmp_path / "out/corrected.keras").get_layer("conv2d_000").get_weights()
     assert abs(mended[1] - bias).max() < 0.1
+    document("calibrate", *recorded, "-o", tmp_path / "out")
+    assert not (tmp_path / "out/corrected.keras").exists(), "nothing was corrected this time"
 
 
 def test_another_file_is_refused(recorded: tuple[Path, Path], tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def _softmax() -> Any:
 
 def test_every_command_explains_itself() -> None:
     top = liteback("--help")
+    assert liteback("-h").stdout == top.stdout
     assert top.returncode == 0
     for command in ("doctor", "inspect", "reconstruct", "capture", "compare", "export", "prove", "roundtrip"):
         assert command in top.stdout
@@ -217,6 +218,11 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["roundtrip", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "must be writable"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "x.tflite"], 2, "Keras"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "./dense.tflite"], 2, "another name"),
+        (["export", "dense.tflite", "--like", "dense.tflite", "-o", "noise.tflite"], 2, "other than a TensorFlow Lite"),
+        (["prove", "dense.tflite", "dense.tflite", "--random", "1", "-o", "."], 2, "something other than a proof"),
+        (["roundtrip", "dense.tflite", "--random", "1", "-o", "."], 2, "something other than a round trip"),
+        (["calibrate", "dense.tflite", "rec", "-o", "."], 2, "something other than a calibration"),
+        (["reconstruct", "dense.tflite", "-o", "."], 2, "something other than a SavedModel"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
@@ -284,6 +290,55 @@ main()
     assert (result.returncode, result.stderr) == (130, "Interrupted.\n")
 
 
+@pytest.mark.parametrize(("kept", "says"), [(False, ""), (True, " What was recorded is kept in {rec}: ")])
+def test_ctrl_c_tells_of_a_recording_only_where_there_is_one(
+    kept: bool, says: str, dense: Path, tmp_path: Path
+) -> None:
+    rec = tmp_path / "rec"
+    code = f"""
+import sys
+from pathlib import Path
+from liteback.cli.main import run
+import liteback.session.capture
+
+def interrupted(*arguments):
+    if {kept}:
+        Path({str(rec)!r}).mkdir()
+        (Path({str(rec)!r}) / "manifest.json").touch()
+    raise KeyboardInterrupt
+
+liteback.session.capture.capture = interrupted
+sys.exit(run(["capture", {str(dense)!r}, "--random", "1", "-o", {str(rec)!r}]))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 130, result.stderr
+    assert result.stderr.startswith("Interrupted." + (says.format(rec=rec) or "\n"))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_proof_that_ends_early_tells_of_recordings_that_stay(kept: bool, dense: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from liteback.cli.main import run
+import liteback.prove
+from liteback.errors import RunFailed
+
+def cut(board, files, samples, folder, *rest, **more):
+    error = RunFailed("The worker died.")
+    error.kept = folder / "old"
+    raise error
+
+liteback.prove.prove = cut
+sys.exit(run(["prove", {str(dense)!r}, {str(dense)!r}, "--random", "1", *sys.argv[1:]]))
+"""
+    output = ["-o", str(tmp_path / "proof")] if kept else []
+    command = [sys.executable, "-c", code, *output]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 6, result.stderr
+    assert ("kept in" in result.stderr) == kept
+
+
 def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_path: Path) -> None:
     model = shared_models / "networks/mobilenet_v1_0.25_224_1_default_1.tflite"
     command = [sys.executable, "-m", "liteback", "capture", model, "--random", 400, "-o", tmp_path / "rec"]
@@ -296,7 +351,7 @@ def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_pa
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
-    assert "Interrupted" in stderr
+    assert "Interrupted. What was recorded is kept in " in stderr
     assert "Traceback" not in stderr
     gone, alive = psutil.wait_procs(children, timeout=10)
     assert gone
