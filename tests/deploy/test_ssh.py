@@ -15,15 +15,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from deploy.sshd import Sshd
-from liteback_deploy import ssh
+from liteback.session.remote import dialler
+from liteback_deploy import ssh, terminal
+from liteback_deploy.boards import BoardEntry
 from liteback_deploy.connection import AgentLink
 from liteback_deploy.endpoint import Endpoint, SshOptions
-from liteback_deploy.errors import BadRequest, HostKeyRefused, Unreachable, Unsuitable
+from liteback_deploy.errors import BadRequest, HostKeyRefused, LoginRefused, Unreachable, Unsuitable
 from liteback_deploy.facts import gather
 from liteback_deploy.ssh_config import resolve
 from liteback_deploy.target import Target
@@ -182,6 +185,26 @@ def test_the_agent_s_key(server: Sshd, tmp_path: Path) -> None:
 def test_a_wrong_user(server: Sshd) -> None:
     with pytest.raises(Unreachable, match=r"nobody-here@127\.0\.0\.1.*refused the login(.|\n)*ssh-copy-id"):
         whoami(server, "User nobody-here")
+
+
+def test_a_person_is_asked_once_until_an_answer_was_wrong(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(question: str, stream: object) -> str:
+        asked.append(question)
+        return "wrong"
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("getpass.getpass", answer)
+    terminal.forget()
+    assert [terminal.ask("Password for pi@one"), terminal.ask("Password for pi@one")] == ["wrong", "wrong"]
+    assert asked == ["Password for pi@one: "]
+    config = server.config("User nobody-here")
+    entry = BoardEntry("board", Target(server.target), SshOptions(config=config))
+    for _ in range(2):
+        with pytest.raises(LoginRefused, match="the password"):
+            dialler(entry)()
+    assert len(asked) == 3
 
 
 def test_no_prompt_in_batch_mode(server: Sshd) -> None:

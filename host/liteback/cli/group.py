@@ -84,10 +84,18 @@ def _bars(names: Sequence[str]) -> Iterator[dict[str, Report]]:
         MofNCompleteColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+    bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
-        def report(name: str) -> Report:
-            task = bars.add_task("", total=None, board=name)
-            return lambda done, total, text: bars.update(task, completed=done, total=total, description=text)
+    def report(name: str) -> Report:
+        task = bars.add_task("", total=None, board=name)
 
+        def on_board(done: int, total: int, text: str) -> None:
+            bars.update(task, completed=done, total=total, description=text)
+            bars.start()  # only now: see `shared.progress`
+
+        return on_board
+
+    try:
         yield {name: report(name) for name in names}
+    finally:
+        bars.stop()

@@ -101,9 +101,17 @@ def raise_gates(failures: list[str]) -> None:
 def progress() -> Iterator[Report]:
     """A bar on the terminal; nothing where stderr is no terminal."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda done, total, text: bars.update(task, completed=done, total=total, description=text)
+    bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    task = bars.add_task("", total=None)
+
+    def report(done: int, total: int, text: str) -> None:
+        bars.update(task, completed=done, total=total, description=text)
+        bars.start()  # only now: before there is something to tell, a person may be asked for a password
+
+    try:
+        yield report
+    finally:
+        bars.stop()
 
 
 @contextmanager

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from liteback.errors import AgentIncompatible, BoardUnreachable, HostKeyError, LitebackError, UsageError
-from liteback_deploy import boards
+from liteback_deploy import boards, terminal
 from liteback_deploy.boards import BoardEntry
 from liteback_deploy.connection import AgentLink
 from liteback_deploy.direct import DirectLink
 from liteback_deploy.endpoint import SshOptions
-from liteback_deploy.errors import BadRequest, DeployError, HostKeyRefused, Unreachable, Unsuitable
+from liteback_deploy.errors import BadRequest, DeployError, HostKeyRefused, LoginRefused, Unreachable, Unsuitable
 from liteback_deploy.ssh import Connection
 from liteback_deploy.ssh import connect as ssh_connect
 from liteback_deploy.ssh_config import NO_OPTIONS, resolve
-from liteback_deploy.terminal import ask_once
 
 _ERRORS: dict[type[DeployError], type[LitebackError]] = {
     BadRequest: UsageError,
@@ -70,7 +68,16 @@ def dialler(entry: BoardEntry) -> Callable[[], Connection]:
         UsageError: the SSH configuration is malformed.
     """
     with deploy_errors():
-        return functools.partial(ssh_connect, resolve(entry.target, entry.ssh), ask_once())
+        endpoint = resolve(entry.target, entry.ssh)
+
+    def dial() -> Connection:
+        try:
+            return ssh_connect(endpoint, terminal.ask)
+        except LoginRefused:
+            terminal.forget()
+            raise
+
+    return dial
 
 
 class RemoteAgent:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from host.compare_data import GRAPH, FakeTwin, record
 from liteback.calibration.calibrate import Calibration
 from liteback.calibration.corrections import Corrections
 from liteback.calibration.kernel_set import KernelSet
-from liteback.cli import tables
+from liteback.cli import group as cli_group
+from liteback.cli import shared, tables
 from liteback.cli.terminal import Terminal
 from liteback.comparison.compare import compare
 from liteback.inspection import inspect
@@ -160,3 +163,19 @@ def test_a_file_without_codes_has_no_kernel_set(tmp_path: Path) -> None:
     text = shown(tables.calibration, found, tmp_path)
     assert "kernel set" not in text
     assert "corrections   none: float" in text
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_no_bar_before_there_is_something_to_tell(group: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then a board may ask for a password, which a bar would be drawn over."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console, screen = Terminal(), io.StringIO()
+    console.file = screen
+    for module in (shared, cli_group):
+        monkeypatch.setattr(module, "err", console)
+    with contextlib.ExitStack() as stack:
+        report = stack.enter_context(cli_group._bars(["pi"]))["pi"] if group else stack.enter_context(shared.progress())
+        time.sleep(0.3)
+        assert screen.getvalue() == ""
+        report(1, 2, "comparing")
+        assert "comparing" in screen.getvalue()
