@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -50,15 +51,29 @@ def boards_of(target: str) -> list[str]:
 
 
 def on_each(names: Sequence[str], run: Callable[[str, Report], dict[str, Any]], json: bool, at_once: int = 8) -> None:
-    """Run on every board, and say what each came to; one that fails does not stop the others.
+    """Run on every board, and say what each came to; one that fails does not stop the others, an interrupt does.
 
     run: (board, progress) -> the board's document. at_once: 1 for what does not run beside itself.
 
     Raises:
         typer.Exit: with the code of the first board, in the group's order, that failed.
     """
+    interrupted = threading.Event()  # threads do not get the signal: each ends with its next report
+
+    def until_interrupted(report: Report) -> Report:
+        def checked(done: int, total: int, text: str) -> None:
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            report(done, total, text)
+
+        return checked
+
     with _bars(names) as bars, ThreadPoolExecutor(min(at_once, len(names))) as pool:
-        outcomes = list(pool.map(lambda name: _outcome(name, run, bars[name]), names))
+        try:
+            outcomes = list(pool.map(lambda name: _outcome(name, run, until_interrupted(bars[name])), names))
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
     failed = next((outcome for outcome in outcomes if outcome.error is not None), None)
     if json:
         emit_json({"boards": [outcome.to_json() for outcome in outcomes], "ok": failed is None})

@@ -339,6 +339,27 @@ sys.exit(run(["prove", {str(dense)!r}, {str(dense)!r}, "--random", "1", *sys.arg
     assert ("kept in" in result.stderr) == kept
 
 
+def test_ctrl_c_ends_every_board_of_a_group() -> None:
+    code = """
+import os, signal, threading, time
+from liteback.cli.group import on_each
+
+def busy(name, report):
+    for k in range(600):
+        report(k, 600, "busy")
+        time.sleep(0.1)
+    return {}
+
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    on_each(["one", "two"], busy, json=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert result.stdout == "interrupted\n", result.stderr
+
+
 def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_path: Path) -> None:
     model = shared_models / "networks/mobilenet_v1_0.25_224_1_default_1.tflite"
     command = [sys.executable, "-m", "liteback", "capture", model, "--random", 400, "-o", tmp_path / "rec"]
