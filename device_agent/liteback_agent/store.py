@@ -74,15 +74,15 @@ class Store:
             partial.truncate(0)
         held = os.path.getsize(partial.name)
         used = sum(self._size(name) for name in os.listdir(self.folder))
-        free = min(self.quota - used, shutil.disk_usage(self.folder).free)
-        if size - held > free:
-            if not held:
-                os.remove(partial.name)
-            raise AgentError(
-                "store-full",
-                f"{size - held} bytes do not fit: the store's quota is {self.quota} bytes, {used} are used, "
-                f"{max(0, free)} are free. Delete models, or start the agent with a larger --store-quota.",
-            )
+        missing, disk = size - held, shutil.disk_usage(self.folder).free
+        if missing <= min(self.quota - used, disk):
+            return
+        if not held:
+            os.remove(partial.name)
+        why = f"the models in {self.folder} may take {self.quota} bytes, and take {used}. Delete some of them there."
+        if missing > disk:
+            why = f"the disk of {self.folder} has {disk} bytes free. Make room on it: old models there may go."
+        raise AgentError("store-full", f"{missing} bytes do not fit: {why}")
 
     def _name(self, sha256: str, ending: str) -> str:
         if not _SHA256.fullmatch(sha256):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +112,14 @@ def test_the_quota_counts_partial_uploads(store: Store) -> None:
     assert os.listdir(store.folder) == [f"{SHA256}.part"]
     resumed = store.upload(SHA256, len(DATA), alive)  # what is held is not asked for twice
     resumed.close()
+
+
+def test_what_does_not_fit_is_told_where_room_can_be_made(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AgentError, match=f"the models in {store.folder} may take {store.quota} bytes, and take 0"):
+        store.upload(SHA256, store.quota + 1, alive)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5))
+    with pytest.raises(AgentError, match=f"the disk of {store.folder} has 5 bytes free"):
+        store.upload(SHA256, 10, alive)
 
 
 def test_a_partial_longer_than_the_model_starts_anew(store: Store) -> None:
