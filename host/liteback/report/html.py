@@ -113,6 +113,8 @@ def max_error(metrics: Metrics) -> str:
     if metrics.reference_all_zero:
         return "board is all zero"
     ratio = number(metrics.max_abs_over_range)
+    if metrics.max_abs_over_range == 0:
+        return ratio
     return f"{ratio} of range" if math.isfinite(metrics.max_abs_over_range) else ratio
 
 

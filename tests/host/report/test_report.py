@@ -202,6 +202,7 @@ def test_units(faulty: Comparison) -> None:
     assert share(0.0123) == "1.23 %"
     assert max_error(faulty.rows[1].isolated) == "3 LSB"
     assert max_error(faulty.rows[3].isolated) == "undefined"
+    assert max_error(replace(faulty.rows[1].isolated, lsb_max=None, max_abs_over_range=0.0)) == "0"
 
 
 def test_a_dead_kernel_of_the_board_is_named() -> None:
