@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ from .errors import UsageError
 from .files import check_folder
 from .ir import Graph
 
+_SERVED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # what TensorFlow takes as the name of an operation
 NO_SIGNATURES: Mapping[str, Emission] = {}
 
 
@@ -125,16 +127,24 @@ def _serving(emission: Emission) -> Callable[..., dict[str, Any]]:
 
 
 def interface_names(graph: Graph) -> tuple[list[str], list[str]]:
-    """The names of a graph's inputs and outputs as a SavedModel's signature takes them, each once."""
-    inputs = graph.input_names or [graph.tensors[t].name for t in graph.inputs]
-    outputs = graph.output_names or [graph.tensors[t].name for t in graph.outputs]
-    return _distinct(inputs, "input"), _distinct(outputs, "output")
+    """The names of a graph's inputs and outputs as a SavedModel's signature takes them, each once.
+
+    Those of the file's signature stay as they are where TensorFlow takes them. A tensor's name is a converter's: of
+    that, what Python could call a variable. In Python, where a signature is a function, the input `x.1` is the keyword
+    `x_1`.
+    """
+    inputs = _distinct([graph.tensors[t].name for t in graph.inputs], "input", graph.input_names)
+    outputs = _distinct([graph.tensors[t].name for t in graph.outputs], "output", graph.output_names)
+    return inputs, outputs
 
 
-def _distinct(given: Sequence[str], kind: str) -> list[str]:
+def _distinct(tensors: Sequence[str], kind: str, own: Sequence[str]) -> list[str]:
+    given = own or tensors
     names = [_identifier(name) or f"{kind}_{k}" for k, name in enumerate(given)]
+    if own and len(set(names)) == len(names):
+        return [name if _SERVED.fullmatch(name) else plain for name, plain in zip(own, names, strict=True)]
     return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
 
 
 def _identifier(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name.removesuffix(":0")).strip("_")
+    return re.sub(r"[^A-Za-z0-9]", "_", name.removesuffix(":0")).strip("_")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from tensorflow.core.protobuf import saved_model_pb2
 
 from liteback.errors import UsageError
 from liteback.lift import lift
-from liteback.reconstruction import reconstruction
+from liteback.reconstruction import reconstruction, signature_reconstructions
 from liteback.saving import check_ending, save
 from liteback.twin import OutputsOnly, load_model
-from tflite_build import Op, Subgraph, Tensor, build_model
+from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
 
 def dense() -> bytes:
@@ -49,6 +50,27 @@ def test_a_saved_model_of_other_signatures_is_refused(tmp_path: Path) -> None:
     tf.saved_model.save(module, str(tmp_path / "own"), signatures={"encode": call.get_concrete_function()})
     with pytest.raises(UsageError, match="'encode'"):
         OutputsOnly(tmp_path / "own", lift(dense()))
+
+
+def test_a_saved_model_serves_the_names_of_the_files_signature(tmp_path: Path) -> None:
+    """In Python, where a signature is a function, `x.1` is the keyword `x_1`. What TensorFlow refuses is changed."""
+    tensors = [Tensor([1, 4], name="x"), Tensor([1, 4], name="z"), Tensor([1, 4], name="y")]
+    graph = Subgraph(tensors, [Op("ADD", [0, 1], [2], schema.AddOptionsT())], [0, 1], [2])
+    data = build_model(graph, signatures=[Signature("serving_default", {"x.1": 0, "ä z": 1}, {"y/1": 2})])
+    save(signature_reconstructions(data)["serving_default"], tmp_path / "saved")
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((tmp_path / "saved/saved_model.pb").read_bytes())
+    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    assert (set(signature.inputs), set(signature.outputs)) == ({"x.1", "z"}, {"y/1"})
+    x, z = np.float32([[1, 2, 3, 4]]), np.float32([[5, 6, 7, 8]])
+    serve = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
+    np.testing.assert_array_equal(serve(x_1=x, z=z)["y/1"], x + z)
+    outputs = OutputsOnly(tmp_path / "saved", lift(data)).cumulative({0: x, 1: z})
+    np.testing.assert_array_equal(outputs[2], x + z)
+
+
+def test_a_tensors_name_may_be_in_any_script(tmp_path: Path) -> None:
+    save(reconstruction(build_model(Subgraph([Tensor([1, 4], name="é")], [], [0], [0]))), tmp_path / "saved")
 
 
 def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

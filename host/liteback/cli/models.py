@@ -53,7 +53,7 @@ def reconstruct(
     load_tensorflow()
     from ..files import check_folder
     from ..reconstruction import reconstruction, signature_reconstructions
-    from ..saving import check_ending, save
+    from ..saving import check_ending, interface_names, save
 
     check_ending(output)
     check_folder(output, "a SavedModel", "saved_model.pb")
@@ -65,6 +65,8 @@ def reconstruct(
     made = {key: each.without_constants() for key, each in made.items()}
     emission = made.pop("serving_default")
     save(emission, output, made)
+    served = {} if output.suffix else {"serving_default": emission, **made}
+    signatures = {key: interface_names(each.graph) for key, each in served.items()}
     document = {
         "output": str(output),
         "numerics": emission.numerics,
@@ -76,6 +78,7 @@ def reconstruct(
         "own_layers": list(emission.own_layers),
         "keras_ops": list(emission.keras_ops),
         "batch": emission.model.inputs[0].shape[0] if emission.model.inputs[0].shape else None,
+        "signatures": {key: {"inputs": takes, "outputs": gives} for key, (takes, gives) in signatures.items()},
         "seconds": round(time.perf_counter() - started, 3),
     }
     if json:
@@ -89,6 +92,8 @@ def reconstruct(
         f"{output}: {counted(len(emission.graph.nodes), 'operator')}, {counted(len(emission.model.layers), 'layer')}, "
         f"{counted(emission.model.count_params(), 'parameter')}, numerics {numerics}, {stock}, {document['seconds']} s",
     )
+    for key, (takes, gives) in signatures.items():
+        out.say(f"serves {key}: {', '.join(takes)} -> {', '.join(gives)}")
 
 
 def compare(

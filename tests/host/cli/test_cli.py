@@ -120,7 +120,10 @@ def test_the_commands_one_after_the_other(dense: Path, tmp_path: Path) -> None:
 
 def test_a_saved_model_compares_by_its_outputs(dense: Path, tmp_path: Path) -> None:
     document("capture", dense, "--random", 2, "-o", tmp_path / "rec")
-    document("reconstruct", dense, "-o", tmp_path / "saved", "--numerics", "fakequant")
+    made = document("reconstruct", dense, "-o", tmp_path / "saved", "--numerics", "fakequant")
+    ((takes,), (gives,)) = (made["signatures"]["serving_default"][side] for side in ("inputs", "outputs"))
+    shown = liteback("reconstruct", dense, "-o", tmp_path / "saved")
+    assert f"serves serving_default: {takes} -> {gives}\n" in shown.stdout, shown.stderr
     compared = document("compare", tmp_path / "saved", tmp_path / "rec")
     assert compared["outputs"]
 
