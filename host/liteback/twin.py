@@ -174,6 +174,8 @@ def load_model(path: Path) -> Any:
     if not path.exists():
         raise UsageError(f"There is no model at {str(path)!r}.")
     if path.is_dir():
+        if not (path / "saved_model.pb").exists():
+            raise UsageError(f"A model is a .keras or .h5 file. Received: {str(path)!r}, a folder.")
         raise UsageError(
             f"{str(path)!r} is a SavedModel: it runs, but its layers cannot be read one by one. "
             "Give the .keras file that `liteback reconstruct -o model.keras` writes."

@@ -61,7 +61,7 @@ def test_the_leading_axis_counts_samples_and_the_batch_axis_may_be_left_out(
     ("given", "says"), [(255.0, " (75 % of it clipped to 0..1)"), (1.0, ""), (np.inf, " (75 % of it clipped to 0..1)")]
 )
 def test_what_lies_beyond_the_scale_is_told(tmp_path: Path, given: float, says: str) -> None:
-    array = np.array([[0, given, given, given]], np.float32)
+    array = np.array([[0.5, given, given, given]], np.float32)
     inputs = read_inputs(saved(tmp_path, t0=array), graph(tensor(0, "int8", quantization=UNIT)))
     assert inputs.description == f"x.npz, 1 sample, in_0 quantized at the tensor's scale{says}"
 

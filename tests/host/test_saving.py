@@ -42,6 +42,8 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "own.keras")
     with pytest.raises(UsageError, match=r"is a Sequential; .* Functional"):
         load_model(tmp_path / "own.keras")
+    with pytest.raises(UsageError, match="a folder"):
+        load_model(tmp_path)
 
 
 def test_a_saved_model_of_other_signatures_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from ..errors import UsageError
 from ..words import counted
 from . import tables
+from .run import read
 from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorflow, out, progress, raise_gates
 
 Profile = Annotated[
@@ -150,6 +151,9 @@ def compare(
         write_output(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
     if junit is not None:
         write_output(junit, junit_xml(result))
+    for written in (html, junit):
+        if written is not None and not json:
+            out.say(tables.WROTE, f"{written}")
     raise_gates(failures)
 
 
@@ -222,12 +226,12 @@ def export(
         raise UsageError(
             f"The file {str(output)!r} holds something other than a TensorFlow Lite model. Choose another name."
         )
+    original, _ = read(like)
     load_tensorflow()
     from ..export.patch import patch
-    from ..files import read_model, write_output
+    from ..files import write_output
     from ..twin import load_model
 
-    original = read_model(like)
     patched = patch(load_model(model), original)
     write_output(output, patched.data)
     document = {

@@ -95,8 +95,9 @@ def _clipped(array: NDArray[Any], tensor: Tensor) -> str:
         return ""
     low, high = dequantize(np.array(CODE_RANGE[tensor.dtype]), tensor.quantization)
     half = (high - low) / (CODE_RANGE[tensor.dtype][1] - CODE_RANGE[tensor.dtype][0]) / 2
-    beyond = np.mean((array < low - half) | (array > high + half))
-    return f" ({100 * beyond:.2g} % of it clipped to {low:.4g}..{high:.4g})" if beyond else ""
+    beyond = 100 * np.mean((array < low - half) | (array > high + half))
+    share = f"{beyond:.0f} %" if beyond >= 1 else "less than 1 %"
+    return f" ({share} of it clipped to {low:.4g}..{high:.4g})" if beyond else ""
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

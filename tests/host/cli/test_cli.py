@@ -159,8 +159,9 @@ print(keras.models.load_model({str(tmp_path / "model.keras")!r}).count_params())
 
 def test_gates_decide_the_exit_code(dense: Path, tmp_path: Path) -> None:
     document("capture", dense, "--random", 2, "-o", tmp_path / "rec")
-    good = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.lsb_max<=1")
+    good = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.lsb_max<=1", "--junit", tmp_path / "j.xml")
     assert good.returncode == 0, good.stderr
+    assert good.stdout.endswith(f"wrote {tmp_path / 'j.xml'}\n")
     bad = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0")
     assert bad.returncode == 1
     assert "lsb_max" in bad.stderr
@@ -221,6 +222,7 @@ model.save({str(tmp_path / "tuned.keras")!r})
         (["roundtrip", "dense.tflite", "--random", "1", "-o", "dense.tflite"], 2, "must be writable"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "x.tflite"], 2, "Keras"),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "./dense.tflite"], 2, "another name"),
+        (["export", "dense.tflite", "--like", "noise.tflite", "-o", "x.tflite"], 8, "noise.tflite: "),
         (["export", "dense.tflite", "--like", "dense.tflite", "-o", "noise.tflite"], 2, "other than a TensorFlow Lite"),
         (["prove", "dense.tflite", "dense.tflite", "--random", "1", "-o", "."], 2, "something other than a proof"),
         (["roundtrip", "dense.tflite", "--random", "1", "-o", "."], 2, "something other than a round trip"),
