@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from ..comparison.metrics import Metrics, badness
 from ..comparison.result import MODES, Comparison, Mode, Row
 from ..words import counted
-from .data import ReportData
+from .data import ReportData, RoundTrip
 
 NOTHING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
@@ -28,7 +28,9 @@ def render(report: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(counted=counted)
-    environment.filters.update(number=number, share=share, sort_key=sort_key, flips=flips, max_error=max_error)
+    environment.filters.update(
+        number=number, share=share, sort_key=sort_key, flips=flips, max_error=max_error, beside=beside
+    )
     return environment.get_template("report.html").render(
         report=report,
         manifest=report.manifest,
@@ -68,6 +70,17 @@ def verdict(report: ReportData) -> tuple[str, str]:
     if report.gates:
         parts.append(f"{counted(len(report.gates), 'number')} outside the gates.")
     return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"
+
+
+def beside(trip: RoundTrip) -> str:
+    """What the new file is to the old one, in a sentence."""
+    outputs = [output.metrics for output in trip.comparison.outputs] if trip.comparison is not None else []
+    measured = [metrics for metrics in outputs if metrics is not None]
+    apart = f"outputs at {number(min((m.sqnr_db for m in measured), default=None))} dB SQNR from the old file's"
+    same = len(measured) == len(outputs) and all(m.max_abs == 0 for m in measured)
+    facts = [f"{what} {old} → {new}" for what, old, new in trip.facts]
+    first = "the same outputs in every element" if same else apart
+    return f"The new file ({trip.new}) on the board: {'; '.join([*([first] if outputs else []), *facts])}."
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -20,7 +20,7 @@ from liteback.comparison.result import Comparison
 from liteback.ir import Graph
 from liteback.recording import Recording
 from liteback.report import ReportData, RoundTrip, junit, render
-from liteback.report.html import max_error, number, share, verdict
+from liteback.report.html import beside, max_error, number, share, verdict
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,13 @@ def test_a_round_trip_and_notes(recording: Recording) -> None:
     trip = RoundTrip("old.tflite", "new.tflite", comparison, (("size", "10 kB", "11 kB"),), ("measured apart",))
     found: dict[str, Any] = {"accuracy": ("91.2 % before",), "notes": ("kernels: builtin",), "exact": (False, "99 %")}
     read = page(recording, comparison, round_trip=trip, **found)
+    assert read.says("(new.tflite) on the board: outputs at 39.4 dB SQNR from the old file's; size 10 kB → 11 kB.")
+    (output,) = comparison.outputs
+    assert output.metrics is not None
+    equal = replace(comparison, outputs=(replace(output, metrics=replace(output.metrics, max_abs=0.0)),))
+    assert beside(replace(trip, comparison=equal)).startswith(
+        "The new file (new.tflite) on the board: the same outputs in every element; size"
+    )
     for words in ("99 %", "old.tflite", "11 kB", "measured apart", "91.2 % before", "kernels: builtin", "relu_000: t1"):
         assert read.says(words), words
 
