@@ -138,6 +138,12 @@ def interface_names(graph: Graph) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
+def keyword(name: str) -> str:
+    """What TensorFlow calls a signature's input in Python: `x_1` for `x.1`, `arg_1x` for `1x`."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return f"arg_{plain}" if plain[:1].isdigit() else plain
+
+
 def _distinct(tensors: Sequence[str], kind: str, own: Sequence[str]) -> list[str]:
     given = own or tensors
     names = [_identifier(name) or f"{kind}_{k}" for k, name in enumerate(given)]

@@ -22,7 +22,7 @@ from .errors import UsageError
 from .ir import Graph, Model
 from .numerics.affine import dequantize
 from .reconstruction import serving_signature
-from .saving import interface_names
+from .saving import interface_names, keyword
 
 Arrays = Mapping[int, NDArray[Any]]  # tensor index -> values
 
@@ -136,18 +136,16 @@ class OutputsOnly:
     def cumulative(self, inputs: Arrays) -> dict[int, NDArray[Any]]:
         """Codes of the graph's inputs -> its outputs, in real values."""
         takes, gives = interface_names(self.graph)
+        takes = [keyword(name) for name in takes]
         specs = self._serve.structured_input_signature[1]
-        keywords = {spec.name: keyword for keyword, spec in specs.items()}  # `x_1` where the signature says `x.1`
-        known = set(keywords), set(self._serve.structured_outputs)
+        known = set(specs), set(self._serve.structured_outputs)
         if known != (set(takes), set(gives)):
             raise UsageError(
                 f"{self.name} is no reconstruction of the recorded file. Its signature takes {sorted(known[0])} and "
                 f"gives {sorted(known[1])}; expected: {sorted(takes)} and {sorted(gives)}."
             )
         feeds = {
-            keywords[name]: tf.constant(
-                inputs[t] if specs[keywords[name]].dtype.is_integer else _real(self.graph, t, inputs[t])
-            )
+            name: tf.constant(inputs[t] if specs[name].dtype.is_integer else _real(self.graph, t, inputs[t]))
             for name, t in zip(takes, self.graph.inputs, strict=True)
         }
         results = self._serve(**feeds)

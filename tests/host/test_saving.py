@@ -58,15 +58,15 @@ def test_a_saved_model_serves_the_names_of_the_files_signature(tmp_path: Path) -
     """In Python, where a signature is a function, `x.1` is the keyword `x_1`. What TensorFlow refuses is changed."""
     tensors = [Tensor([1, 4], name="x"), Tensor([1, 4], name="z"), Tensor([1, 4], name="y")]
     graph = Subgraph(tensors, [Op("ADD", [0, 1], [2], schema.AddOptionsT())], [0, 1], [2])
-    data = build_model(graph, signatures=[Signature("serving_default", {"x.1": 0, "ä z": 1}, {"y/1": 2})])
+    data = build_model(graph, signatures=[Signature("serving_default", {"x.1": 0, "ä 1Z": 1}, {"y/1": 2})])
     save(signature_reconstructions(data)["serving_default"], tmp_path / "saved")
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString((tmp_path / "saved/saved_model.pb").read_bytes())
     signature = saved.meta_graphs[0].signature_def["serving_default"]
-    assert (set(signature.inputs), set(signature.outputs)) == ({"x.1", "z"}, {"y/1"})
+    assert (set(signature.inputs), set(signature.outputs)) == ({"x.1", "1Z"}, {"y/1"})
     x, z = np.float32([[1, 2, 3, 4]]), np.float32([[5, 6, 7, 8]])
     serve = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
-    np.testing.assert_array_equal(serve(x_1=x, z=z)["y/1"], x + z)
+    np.testing.assert_array_equal(serve(x_1=x, arg_1Z=z)["y/1"], x + z)
     outputs = OutputsOnly(tmp_path / "saved", lift(data)).cumulative({0: x, 1: z})
     np.testing.assert_array_equal(outputs[2], x + z)
 
