@@ -79,7 +79,8 @@ class Store:
             return
         if not held:
             os.remove(partial.name)
-        why = f"the models in {self.folder} may take {self.quota} bytes, and take {used}. Delete some of them there."
+        why = f"the models in {self.folder} may take {self.quota} bytes, and take {used}. Delete some of them there, "
+        why += "or start the agent with a larger --store-quota."
         if missing > disk:
             why = f"the disk of {self.folder} has {disk} bytes free. Make room on it: old models there may go."
         raise AgentError("store-full", f"{missing} bytes do not fit: {why}")

@@ -171,7 +171,7 @@ def test_more_sessions_than_allowed(tight: Board) -> None:
 
 
 def test_a_model_larger_than_the_store(tight: Board) -> None:
-    with pytest.raises(RunFailed, match=r"quota is 100000 bytes.*--store-quota"):
+    with pytest.raises(RunFailed, match=r"may take 100000 bytes.*--store-quota"):
         tight.put_model(bytes(100_001))
     goes_on(tight)
 
