@@ -28,6 +28,7 @@ from liteback.session.capture import capture
 from liteback.twin import KerasTwin
 
 from .case import rand
+from .networks import trained
 
 STEPS, FEATURES = 7, 4
 
@@ -95,10 +96,7 @@ FIXED_BATCH = {"lstm-batch-2", "lstm-any-length"}  # the file's own
 
 @cache
 def converted(name: str) -> tuple[keras.Model, bytes]:
-    keras.utils.set_random_seed(3)
-    model = MODELS[name][0]()
-    for w in model.trainable_weights:  # biases of a new layer are zeros and ones
-        w.assign(w + rand(*w.shape, seed=2) * 0.3)
+    model = trained(MODELS[name][0])
     return model, tf.lite.TFLiteConverter.from_keras_model(model).convert()
 
 
@@ -122,9 +120,9 @@ def test_a_loop_is_the_layer_that_it_was(name: str) -> None:
     assert [type(op).__name__ for op in emission.model.operations if not isinstance(op, keras.layers.InputLayer)] == (
         MODELS[name][1]
     )
-    trained = sorted((w.numpy() for w in emission.model.trainable_weights), key=lambda w: (w.size, w.sum()))
+    found = sorted((w.numpy() for w in emission.model.trainable_weights), key=lambda w: (w.size, w.sum()))
     lost = sorted((w.numpy() for w in original.trainable_weights), key=lambda w: (w.size, w.sum()))
-    for ours, theirs in zip(trained, lost, strict=True):
+    for ours, theirs in zip(found, lost, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     batch = 2 if name in FIXED_BATCH else 5
     assert emission.model.inputs[0].shape[0] == (2 if name in FIXED_BATCH else None)

@@ -26,6 +26,7 @@ from liteback.passes.tensor_lists import tensor_lists
 from liteback.reconstruction import reconstruct, reconstruction
 
 from .case import rand
+from .networks import trained
 
 STEPS, FEATURES = 6, 3
 
@@ -76,10 +77,7 @@ def with_lists(converter: Any) -> bytes:
 
 @cache
 def converted(name: str) -> tuple[keras.Model, bytes]:
-    keras.utils.set_random_seed(3)
-    model = MODELS[name][0]()
-    for w in model.trainable_weights:  # biases of a new layer are zeros and ones
-        w.assign(w + rand(*w.shape, seed=2) * 0.3)
+    model = trained(MODELS[name][0])
     return model, with_lists(tf.lite.TFLiteConverter.from_keras_model(model))
 
 

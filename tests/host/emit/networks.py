@@ -1,0 +1,18 @@
+"""Networks that a test has the converter convert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from .case import rand
+
+
+def trained(make: Callable[[], keras.Model]) -> keras.Model:
+    """A network whose weights are no longer those of a new one: there biases are zeros and ones."""
+    keras.utils.set_random_seed(3)
+    model = make()
+    for w in model.trainable_weights:
+        w.assign(w + rand(*w.shape, seed=2) * 0.3)
+    return model
