@@ -54,6 +54,7 @@ class RecurrentLoops:
             bodies = {k: b for k, b in bodies.items() if not any(t.is_quantized for t in b.tensors)}
         found = {k: r for k in bodies if (r := recurrence(graphs, graph, loops[k])) is not None}
         found = {k: r for k, r in found.items() if not _shows_more(loops[k], r, graph)}
+        found = {k: r for k, r in found.items() if _is_layer(loops[k], r, graph, bodies[k])}
         return _with_layout(graph, found) if found else cls({})
 
     def result(self, node: Node, builder: Builder) -> Any:
@@ -85,7 +86,7 @@ class RecurrentLoops:
         """Values for the loop's results, of those that are read."""
         weights, sequence = _weights(node, found.cell, builder), self._with_batch_first(node.inputs[found.x], builder)
         if weights is None or not is_symbolic(sequence):
-            return NotImplemented
+            raise NotImplementedError("its weights are no constants, or its sequence is one")
         zeros = all(is_zero(builder.graph, node.inputs[k]) for k in found.states)
         given = {} if zeros else _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
         if found.mask is not None:
@@ -121,6 +122,16 @@ def _body(node: Node) -> int:
 
 def _is_read(graph: Graph, tensor: int) -> bool:
     return tensor in graph.outputs or any(tensor in n.inputs for n in graph.nodes)
+
+
+def _is_layer(node: Node, found: Recurrence, graph: Graph, body: Graph) -> bool:
+    """Whether a loop's weights are constants, and its sequence is computed from what the model is given."""
+    given, cell, computed = dict(zip(body.inputs, node.inputs, strict=True)), found.cell, set(graph.inputs)
+    weights = {*cell.kernel, *cell.recurrent, *(b for row in cell.biases for b in row)}
+    for other in graph.nodes:
+        computed |= set(other.outputs) if computed & set(other.inputs) else set()
+    constant = ((graph.tensors[given[t]] if t in given else body.tensors[t]).is_constant for t in weights)
+    return all(constant) and node.inputs[found.x] in computed
 
 
 def _shows_more(node: Node, found: Recurrence, graph: Graph) -> bool:

@@ -21,6 +21,7 @@ from liteback.emit.build import emit
 from liteback.errors import UnsupportedModel
 from liteback.export.patch import patch
 from liteback.inspection import inspect
+from liteback.ir import Node
 from liteback.lift import lift
 from liteback.passes.tensor_lists import tensor_lists
 from liteback.reconstruction import reconstruct, reconstruction
@@ -107,6 +108,25 @@ def test_trained_weights_go_back() -> None:
     again = reconstruct(patch(model, data).data)
     np.testing.assert_allclose(again(x), model(x), atol=1e-6)
     assert np.abs(np.asarray(again(x)) - original(x)).max() > 1e-4
+
+
+def test_a_loop_whose_weights_are_computed_stays_a_loop() -> None:
+    """It has what it begins with, and its layout: nothing that a layer would not need is left out."""
+    original, data = converted("masked")
+    source = lift(data)
+    main, cond, body = source.graphs
+    (kernel,) = (n.inputs[1] for n in body.nodes if n.op == "FULLY_CONNECTED" and n.inputs[0] not in body.inputs)
+    copy = replace(body.tensors[kernel], index=len(body.tensors), data=None)
+    absolute = Node(len(body.nodes), "ABS", (kernel,), (copy.index,))
+    nodes = tuple(replace(n, inputs=tuple(copy.index if t == kernel else t for t in n.inputs)) for n in body.nodes)
+    body = replace(body, tensors=(*body.tensors, copy), nodes=(absolute, *nodes))
+    emission = emit(replace(source, graphs=(main, cond, body)))
+    assert emission.own_layers
+    cell = original.layers[-1]
+    cell.set_weights([np.abs(cell.get_weights()[0]), *cell.get_weights()[1:]])
+    x = rand(5, STEPS, FEATURES, seed=1)
+    np.testing.assert_allclose(emission.model(x), original(x), atol=1e-6)
+    converted.cache_clear()  # the original is no longer what was converted
 
 
 def test_a_list_that_is_read() -> None:
