@@ -217,7 +217,7 @@ def drifted(graph: Graph, rows: Sequence[Row]) -> tuple[Row, ...]:
     healthy = dict.fromkeys(graph.inputs, True)  # of what depends on the inputs: every layer up to here is right
     for node in graph.nodes:
         before = [healthy[t] for t in node.inputs if t in healthy]
-        if before:
+        if before and node.op not in ("SHAPE", "RANK"):  # a shape depends on no values, and is known to the candidate
             healthy.update({t: all(before) and verdicts.get(t, {}).get("isolated", False) for t in node.outputs})
     drift = {t for t, passed in verdicts.items() if passed.get("cumulative") is False and healthy.get(t, False)}
     return tuple(replace(row, drift=row.tensor.index in drift) for row in rows)

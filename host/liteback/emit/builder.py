@@ -6,8 +6,7 @@ node's name, the fused activation acts, and in `fakequant` every quantized tenso
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,12 +30,13 @@ from .loop_layer import RecurrentLoops
 from .moved import filling, moved
 from .names import NameBook, is_symbolic, model_name
 from .op_layer import OpLayer, OutputSpec, beside
+from .parameters import parameters
 from .regions import Regions
 from .registry import EMITTERS, Context, Emitter, Layer, kernel_of
 from .sharing import SharedLayers
 from .sparsity import keep_zeros
 from .state import Handle, Memory, States, tensor_handle
-from .ties import Constant, Ties
+from .ties import Constant, Ties, place, table
 from .verdict import CLAMPS
 from .weight import Weight
 
@@ -63,6 +63,7 @@ class Builder:
     shared: SharedLayers = field(default_factory=SharedLayers)
     states: States = field(default_factory=States)
     anchor: Any = None  # a tensor of the model, for layers that need none
+    place: Any = None  # the index of the one row of tables that hold a constant, as a tensor of the model
     prefix: str = ""  # before the names of nodes
     running: tuple[int, ...] = ()  # the subgraphs that this one runs in
     folding: Folding = field(default_factory=Folding)
@@ -71,8 +72,10 @@ class Builder:
     variables: dict[Constant, Any] = field(default_factory=dict)  # what layers of their own give of constants
     plain: set[Constant] = field(default_factory=set)  # the constants that were used as numbers
     loops: RecurrentLoops = field(init=False)
+    parameters: Mapping[int, str] = field(init=False)  # constants of additions and products that train
 
     def __post_init__(self) -> None:
+        self.parameters = {} if self.numerics == "exact" or self.running else parameters(self.graph)
         self.loops = RecurrentLoops.of(self.graphs, self.graph, self.numerics)
 
     def anew(self, ties: Ties) -> Builder:
@@ -315,7 +318,7 @@ class Builder:
             return self.states.current.get(tensor_handle(self.graph, index))
         if tensor.data is None:
             return None
-        if (self.graph.index, index) in self.ties.variables:
+        if (self.graph.index, index) in self.ties.variables or (index in self.parameters and not weight):
             return self._variable(index)
         coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
         if weight and (coded is not None or tensor.dtype.startswith("float")):
@@ -329,21 +332,18 @@ class Builder:
         return Weight(self.graph.index, tensor.index, data, coded, tensor.dtype if coded is None else "float32")
 
     def _variable(self, index: int) -> Any:
-        """A constant as a tensor of the model, which a layer of its own gives: see ties.py."""
+        """A constant as a tensor of the model, which a layer of its own gives: see ties.py and parameters.py."""
         key = (self.graph.index, index)
         if key not in self.variables:
-            place = None if self.anchor is None else beside(self.anchor, np.zeros(1, np.int32))
-            if place is None:
-                raise NotImplementedError("its weights are those of another layer, and no input of numbers leads there")
+            self.place = place(self.anchor) if self.place is None else self.place
             tensor = self.graph.tensors[index]
             weight = self._weight(tensor, np.asarray(tensor.data))
-            row = weight.reshape(1, math.prod(weight.shape))
-            table = dict(zip(("input_dim", "output_dim"), row.shape, strict=True))
-            name = self.names.free(f"{self.prefix}constant_{index:03d}")
-            value = self.called(Layer(keras.layers.Embedding, place, [row], table), name)
+            name = self.names.free(self.prefix + self.parameters.get(index, f"constant_{index:03d}"))
+            value = self.called(table(weight, self.place), name)
             self.names.keep(value)
-            value = keras.ops.reshape(value, weight.shape)
-            self.variables[key] = self.names.claim(f"{name}_value", [value], [])[0]
+            if len(weight.shape) != 1:
+                value = self.names.claim(f"{name}_value", [keras.ops.reshape(value, weight.shape)], [])[0]
+            self.variables[key] = value
         return self.variables[key]
 
     def _own_layer(self, node: Node) -> Any:

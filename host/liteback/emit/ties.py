@@ -8,10 +8,16 @@ still is in several places becomes the table of a layer of its own, from which t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
+
+import keras
 
 from .emission import Binding, Emission, layer_at
+from .registry import Layer
+from .weight import Weight
 
 Constant = tuple[int, int]  # subgraph, tensor
 
@@ -39,3 +45,16 @@ def _differ_in_bias(emission: Emission, uses: list[Binding]) -> bool:
     layers = [layer_at(emission.model, binding.layer) for binding in uses]
     kinds = {(type(layer), b.position, b.weight.steps) for layer, b in zip(layers, uses, strict=True)}
     return len(kinds) == 1 and uses[0].position == 0 and any(getattr(layer, "use_bias", False) for layer in layers)
+
+
+def table(weight: Weight, place: Any) -> Layer:
+    """The layer of a constant: a table whose only row `place` names."""
+    row = weight.reshape(1, math.prod(weight.shape))
+    return Layer(keras.layers.Embedding, place, [row], dict(zip(("input_dim", "output_dim"), row.shape, strict=True)))
+
+
+def place(anchor: Any) -> Any:
+    """Zero, int32 (), as a tensor of the model that `anchor` is one of."""
+    if anchor is None or anchor.dtype == "string":
+        raise NotImplementedError("it has weights that no layer of its own holds, and no input of numbers leads there")
+    return keras.ops.sum(keras.ops.zeros_like(anchor, dtype="int32"))

@@ -13,7 +13,7 @@ import pytest
 
 from host.compare_data import GRAPH, FakeTwin, Fault, a_tensor, record
 from liteback.comparison.compare import RecordingCandidate, compare, drifting
-from liteback.comparison.result import Comparison, Thresholds
+from liteback.comparison.result import Comparison, Row, Thresholds, drifted
 from liteback.errors import UsageError
 from liteback.ir import Graph, Node
 from liteback.recording import Recording
@@ -109,6 +109,15 @@ def test_what_adds_up_behind_layers_that_are_right_is_drift(recording: Recording
     assert not faulty.agrees
     unknown = compare(GRAPH, recording, Drifting(hidden={1}))
     assert not any(row.drift for row in unknown.rows), "a layer nobody measured may be the fault"
+
+
+def test_a_shape_that_nobody_measured_is_no_layer_that_may_be_wrong() -> None:
+    """Files for any batch calculate shapes; a candidate knows them when it is built, and does not show them."""
+    x, shape, size, y = a_tensor(0, "int8", 0.5), a_tensor(1, "int32"), a_tensor(2, "int32"), a_tensor(3, "int8", 0.5)
+    nodes = (Node(0, "SHAPE", (0,), (1,)), Node(1, "PACK", (1,), (2,)), Node(2, "RESHAPE", (0, 2), (3,)))
+    graph = Graph(0, "any batch", (x, shape, size, y), nodes, (0,), (3,))
+    row = Row(2, "reshape_002", "RESHAPE", y, None, None, {"cumulative": False, "isolated": True})
+    assert drifted(graph, [row])[0].drift
 
 
 def test_an_unrecorded_tensor_hands_its_inputs_verdict_on(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "lstm": (lambda: stack(layers.LSTM(4), layers.Dense(2)), ["LSTM", "Dense"]),
     "lstm-steps": (
         lambda: stack(layers.LSTM(4, return_sequences=True), layers.Dense(2)),
-        ["LSTM", "Reshape", "Dense", "Reshape", "Add"],
+        ["LSTM", "Reshape", "ZerosLike", "Dense", "Sum", "Reshape", "Embedding", "Add"],
     ),
     "gru": (lambda: stack(layers.GRU(4)), ["GRU"]),
     "rnn-backwards": (

@@ -1,0 +1,82 @@
+"""Which constants of additions and products are weights: biases that stand behind a reshape, scales and shifts.
+
+Dense on steps leaves the converter as FULLY_CONNECTED -> RESHAPE -> ADD, a normalization as MUL and ADD of a vector.
+What else is added or multiplied is a number of the architecture (an epsilon, anchors, a mask, a table of positions,
+the mean of the training data, one value for all channels), and stays one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..ir import Graph, Node, Tensor
+from .registry import EMITTERS, kernel_of
+
+ROLES = {"ADD": "bias", "SUB": "bias", "MUL": "scale"}
+
+
+def parameters(graph: Graph) -> Mapping[int, str]:
+    """The constants that train, each with a name after the first node that reads it: `add_014_bias`."""
+    consumers, learned, found = graph.consumers(), _learned(graph), dict[int, str]()
+    for node in graph.nodes:
+        for constant in _constants(node, graph):
+            readers = consumers[constant.index]
+            if constant.index not in found and all(_trains(n, constant, graph, learned) for n in readers):
+                found[constant.index] = f"{node.name}_{ROLES[node.op]}"
+    return {t: name for t, name in found.items() if t not in graph.outputs}
+
+
+def _learned(graph: Graph) -> Mapping[int, int]:
+    """The tensors that depend on weights -> of results of a layer without a bias its units, else 0.
+
+    A normalization of the input as it is, which takes its statistics anew each time (RSQRT), is learned as well.
+    """
+    found: dict[int, int] = {}
+    for node in graph.nodes:
+        weights = _weights(node, graph)
+        if weights or node.op == "RSQRT" or not found.keys().isdisjoint(node.inputs):
+            units = found.get(node.inputs[0], 0) if node.op == "RESHAPE" else 0
+            for t in node.outputs:
+                found[t] = (graph.tensors[t].shape or (1,))[-1] if len(weights) == 1 else units
+    return found
+
+
+def _trains(node: Node, constant: Tensor, graph: Graph, learned: Mapping[int, int]) -> bool:
+    """Whether a node adds the bias that a layer does not have, or scales or shifts the channels of what is learned."""
+    if constant.index not in [t.index for t in _constants(node, graph)]:
+        return False
+    (operand,) = (t for t in node.inputs if t != constant.index)
+    result = graph.tensors[node.outputs[0]].shape
+    channels = constant.shape
+    while channels[:1] == (1,):
+        channels = channels[1:]
+    if operand not in learned or channels != result[len(result) - len(channels) :]:
+        return False
+    if len(channels) == 1:
+        return np.unique(np.asarray(constant.data)).size > 1
+    return ROLES[node.op] == "bias" and learned[operand] == math.prod(channels)
+
+
+def _constants(node: Node, graph: Graph) -> list[Tensor]:
+    """The one operand of an addition or a product that is a constant of real values, or none."""
+    if node.op not in ROLES or len(node.inputs) != 2 or min(node.inputs) < 0 or len(node.outputs) != 1:
+        return []
+    constants = [t for t in map(graph.tensors.__getitem__, node.inputs) if t.is_constant]
+    return constants if len(constants) == 1 and _is_real(constants[0]) else []
+
+
+def _weights(node: Node, graph: Graph) -> list[Tensor]:
+    """The constants that an operator's own layer holds."""
+    emitter = EMITTERS.get(node.op) or kernel_of(node.op)
+    if emitter is None:
+        return []
+    names = [*emitter.arguments, *["*"] * len(node.inputs)]
+    held = [graph.tensors[t] for name, t in zip(names, node.inputs, strict=False) if name in emitter.weights and t >= 0]
+    return [t for t in held if t.is_constant and _is_real(t)]
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.is_quantized or tensor.dtype.startswith("float")

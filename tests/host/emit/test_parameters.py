@@ -1,0 +1,145 @@
+"""Constants of additions and products: those that the original network trained train again, the others do not."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from keras import layers
+from numpy.typing import NDArray
+
+from liteback.export.patch import patch
+from liteback.reconstruction import reconstruct, reconstruction
+from tflite_build import Op, Subgraph, Tensor, build_model
+
+from .case import rand
+from .networks import trained
+
+
+def steps() -> keras.Model:
+    """Dense on steps, for any batch, leaves its biases behind a reshape; one has units of two axes, one a single."""
+    x = keras.Input((6, 4))
+    y = layers.TimeDistributed(layers.Dense(8, activation="relu"))(x)
+    y = layers.EinsumDense("abc,cde->abde", (None, 3, 5), bias_axes="de")(y)
+    return keras.Model(x, layers.Dense(1)(y))
+
+
+def transformer() -> keras.Model:
+    x = keras.Input((6, 8))
+    y = layers.LayerNormalization()(x)
+    y = layers.Add()([x, layers.MultiHeadAttention(2, 4)(y, y)])
+    z = layers.LayerNormalization()(y)
+    return keras.Model(x, layers.Add()([y, layers.Dense(8)(layers.Dense(16, activation="gelu")(z))]))
+
+
+def scaled_before() -> keras.Model:
+    """A normalization before the activation, which no layer takes in; what it has learned are a scale and a shift."""
+    x = keras.Input((6, 6, 3))
+    y = layers.Conv2D(4, 3)(x)
+    z = layers.BatchNormalization()(y)
+    return keras.Model(x, layers.Add()([y, layers.ReLU()(z)]))
+
+
+NETWORKS: dict[str, Callable[[], keras.Model]] = {f.__name__: f for f in (steps, transformer, scaled_before)}
+
+
+@cache
+def converted(name: str, quantized: bool) -> tuple[keras.Model, bytes]:
+    model = trained(NETWORKS[name])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if quantized:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([x[None]] for x in samples(model))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come from the data set
+        return model, bytes(converter.convert())
+
+
+def samples(model: keras.Model) -> NDArray[np.float32]:
+    return rand(16, *model.inputs[0].shape[1:])
+
+
+def size(model: keras.Model) -> int:
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_the_original_trained_trains_again(name: str, quantized: bool) -> None:
+    original, data = converted(name, quantized)
+    emission = reconstruction(data, "fakequant" if quantized else "float")
+    model = emission.model
+    assert size(model) == size(original)
+    assert not emission.own_layers or quantized
+    assert patch(model, data).data == data
+    x = samples(model)
+    expected = np.asarray(original(x))
+    np.testing.assert_allclose(model(x), expected, atol=np.ptp(expected) / 16 if quantized else 1e-5)  # of 8 bits
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(x) - 3.0))
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        assert gradient is not None, variable.path
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_they_go_back_into_the_file(name: str) -> None:
+    _, data = converted(name, quantized=False)
+    model = reconstruct(data)
+    x = samples(model)
+    model.compile("sgd", "mse")
+    model.fit(x, np.asarray(model(x)) + 1, verbose=0)
+    again = reconstruct(patch(model, data).data)
+    np.testing.assert_allclose(again(x), model(x), atol=1e-6)
+
+
+def added(constant: Tensor, op: str = "ADD", bias: bool = False, more: tuple[Op, ...] = ()) -> bytes:
+    """x (1, 4) -> FULLY_CONNECTED -> RESHAPE (2, 2, 1) -> an operator with a constant."""
+    tensors = [Tensor([1, 4]), Tensor([4, 4], data=rand(4, 4)), Tensor([1, 4]), Tensor([1, 2, 2])]
+    tensors += [Tensor([1, 2, 2]), constant, Tensor([3], "int32", np.int32([1, 2, 2]))]
+    tensors += [Tensor([4], data=rand(4)), Tensor([1, 2, 2])]
+    kinds = {"ADD": schema.AddOptionsT, "MUL": schema.MulOptionsT}
+    ops = [
+        Op("FULLY_CONNECTED", [0, 1, 7 if bias else -1], [2], schema.FullyConnectedOptionsT()),
+        Op("RESHAPE", [2, 6], [3], schema.ReshapeOptionsT()),
+        Op(op, [3, 5], [4], kinds[op]()),
+        *more,
+    ]
+    return build_model(Subgraph(tensors, ops, [0], [4]))
+
+
+PAIR, TABLE = Tensor([2], data=rand(2, seed=1)), Tensor([2, 2], data=rand(2, 2, seed=1))
+TRAINS = {
+    "a shift": (added(PAIR), True),
+    "a scale": (added(PAIR, "MUL"), True),
+    "a bias behind a reshape": (added(TABLE), True),
+    "beside a bias, a table": (added(TABLE, bias=True), False),
+    "a scale of each element": (added(TABLE, "MUL"), False),
+    "one value for all channels": (added(Tensor([2], data=np.float32([3, 3]))), False),
+    "one value": (added(Tensor([], data=np.float32(3))), False),
+    "also the exponent of something": (added(PAIR, more=(Op("POW", [3, 5], [8], schema.PowOptionsT()),)), False),
+}
+
+
+@pytest.mark.parametrize(("data", "trains"), TRAINS.values(), ids=TRAINS)
+def test_only_a_bias_or_a_scale_or_shift_of_channels_is_one(data: bytes, trains: bool) -> None:
+    """Of what is learned: a mean that is taken off the input is not."""
+    paths = [v.path for v in reconstruct(data).trainable_variables if "dense" not in v.path]
+    assert len(paths) == trains
+    assert all(p in ("add_002_bias/embeddings", "mul_002_scale/embeddings") for p in paths)
+
+
+def test_what_is_taken_off_an_input_does_not_train() -> None:
+    tensors = [Tensor([1, 3]), Tensor([3], data=rand(3)), Tensor([1, 3]), Tensor([2, 3], data=rand(2, 3))]
+    ops = [Op("SUB", [0, 1], [2], schema.SubOptionsT())]
+    ops += [Op("FULLY_CONNECTED", [2, 3, -1], [4], schema.FullyConnectedOptionsT())]
+    model = reconstruct(build_model(Subgraph([*tensors, Tensor([1, 2])], ops, [0], [4])))
+    assert [v.path for v in model.trainable_variables] == ["dense_001/kernel"]
