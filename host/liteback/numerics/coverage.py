@@ -43,6 +43,8 @@ ON_CODES = frozenset(
         "EMBEDDING_LOOKUP",
         "EQUAL",
         "EXP",
+        "FLOOR_DIV",
+        "FLOOR_MOD",
         "FULLY_CONNECTED",
         "GELU",
         "GREATER",

@@ -1,12 +1,12 @@
 """Between types; the parts of a complex number."""
 
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from ...ir import CODE_RANGE
 from ..batch import UnknownBatch, holds_batch
 from ..registry import computes, emits
+from .common import codes_of, real_of
 
 
 @emits("CAST")
@@ -21,17 +21,13 @@ def cast(x, *, context, out):
             raise UnknownBatch
         return x
     if context.sources[0].is_quantized:
-        scale, zero_point = context.sources[0].quantization.along(len(x.shape))
-        x = ops.subtract(ops.round(ops.divide(x, scale)), -zero_point.astype(np.float32))
+        x = codes_of(x, context.sources[0])
     if out.dtype in ("uint8", "int16") and context.sources[0].dtype == "float32":
         x = ops.clip(x, *CODE_RANGE[out.dtype])
     y = ops.cast(x, out.dtype)
     if out.dtype == "int32" and context.sources[0].dtype == "float32":
         y = ops.where(ops.less(x, 2.0**31), y, 2**31 - 1)  # at the other end the processor's own result is right
-    if not out.is_quantized:
-        return y
-    scale, zero_point = out.quantization.along(len(x.shape))
-    return ops.multiply(ops.subtract(ops.cast(y, "float32"), zero_point.astype(np.float32)), scale)
+    return real_of(y, out) if out.is_quantized else y
 
 
 @computes("BITCAST")

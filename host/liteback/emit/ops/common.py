@@ -22,6 +22,18 @@ def ranked(y, rank):
     return y
 
 
+def codes_of(x, tensor):
+    """Real values as the codes of a quantized tensor, which they are whole steps of; float32."""
+    scale, zero_point = tensor.quantization.along(len(x.shape))
+    return ops.subtract(ops.round(ops.divide(x, scale)), -zero_point.astype(np.float32))
+
+
+def real_of(codes, tensor):
+    """What codes of a quantized tensor stand for."""
+    scale, zero_point = tensor.quantization.along(len(codes.shape))
+    return ops.multiply(ops.subtract(ops.cast(codes, "float32"), zero_point.astype(np.float32)), scale)
+
+
 def add(x, y):
     """x + y. Where one axis alone of y is wider than 1, ops.add may take y for a bias of an axis that it is not on.
 

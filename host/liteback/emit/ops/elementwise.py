@@ -6,10 +6,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from ...ir import CODE_RANGE
 from ...numerics.fixed_point import quantize_multiplier
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
-from .common import add, dtype_of, truncated_divide
+from .common import add, codes_of, dtype_of, real_of, truncated_divide
 
 
 def _mergeable(values):
@@ -40,13 +41,26 @@ for _op, _fn, _layer in (
 
 for _op, _fn in {
     "ATAN2": ops.arctan2,
-    "FLOOR_DIV": ops.floor_divide,
-    "FLOOR_MOD": ops.mod,
     "LOGICAL_AND": ops.logical_and,
     "LOGICAL_OR": ops.logical_or,
     "POW": ops.power,
 }.items():
     emits(_op)(_fn)
+
+
+def _floored(fn):
+    def emitter(x, y, *, context, out):
+        """Of the quotient rounded down. The kernels take codes for numbers (floor_div.cc, floor_mod.cc, v2.14.0)."""
+        if context.numerics != "fakequant" or out.dtype not in CODE_RANGE or not out.is_quantized:
+            return fn(x, y)
+        codes = fn(*(codes_of(v, s) for v, s in zip((x, y), context.sources, strict=True)))
+        return real_of(ops.cast(ops.cast(codes, "int32"), out.dtype), out)  # -128 / -1 wraps
+
+    return emitter
+
+
+emits("FLOOR_DIV")(_floored(ops.floor_divide))
+emits("FLOOR_MOD")(_floored(ops.mod))
 
 
 @emits("DIV")

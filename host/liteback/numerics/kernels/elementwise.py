@@ -137,6 +137,16 @@ def _quotients(op: Operator) -> NDArray[Any]:
     return np.clip(codes, *op.clamp).astype(op.out.dtype).ravel()
 
 
+@exact("FLOOR_DIV", "FLOOR_MOD")
+def floored(op: Operator, a: Codes, b: Codes) -> Any:
+    """The codes themselves divided, whatever their scales.
+
+    Source: tensorflow/lite/kernels/floor_div.cc, floor_mod.cc (v2.14.0).
+    """
+    fn = tf.math.floordiv if op.op == "FLOOR_DIV" else tf.math.floormod
+    return tf.cast(fn(tf.cast(a, tf.int32), tf.cast(b, tf.int32)), op.out.dtype)
+
+
 @exact("SQUARED_DIFFERENCE", variants=(DOUBLE, SINGLE))
 def squared_difference(op: Operator, a: Codes, b: Codes) -> Any:
     """Both inputs on one scale, 2**7 times as fine; the square of what is between them.

@@ -1,5 +1,7 @@
 """Two tensors element by element."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..case import Arg, Case, Out, codes, const, ints, rand
@@ -41,6 +43,12 @@ CASES = [
         for op in ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "FLOOR_MOD")
     ),
     *(Case(op, INT8, outputs=[Out("int8", 0.06, 3)], name="int8", version=2) for op in ("ADD", "SUB", "MUL")),
+    # Codes are divided as the numbers they are.
+    *(
+        Case(op, [a, replace(b, array=b.array | 1)], {}, [Out(str(a.array.dtype), 0.06, 0)], str(a.array.dtype), 2)
+        for op in ("FLOOR_DIV", "FLOOR_MOD")
+        for a, b in (INT8, INT16)
+    ),
     Case("DIV", [ints(4, low=-9, high=9), ints(4, low=-3, high=-1, seed=1)], outputs=[Out("int32")], name="towards-0"),
     # Most quotients round to 0, and are shifted down by more than a word has bits.
     Case(
