@@ -1,5 +1,7 @@
 """Activations that are operators of their own."""
 
+import math
+
 import tensorflow as tf
 from keras import layers, ops
 
@@ -19,7 +21,6 @@ def _activation(cls, **config):
 for _op, _emitter in {
     "ELU": _activation(layers.ELU),
     "HARD_SWISH": _activation(layers.Activation, activation="hard_silu"),
-    "LOG_SOFTMAX": _activation(layers.Activation, activation="log_softmax"),
     "RELU": _activation(layers.ReLU),
     "RELU6": _activation(layers.ReLU, max_value=6.0),
     "RELU_0_TO_1": _activation(layers.ReLU, max_value=1.0),
@@ -77,4 +78,20 @@ def prelu_kernel(x, alpha):
 def softmax(x, *, beta, context, out):
     """exp(beta x) / sum(exp(beta x)) over the last axis."""
     table = softmax_looked_up(x, context, out, beta)
-    return table or Layer(layers.Softmax, x if beta == 1.0 else ops.multiply(x, beta), config={"axis": -1})
+    return table or _over_rows(layers.Softmax, x if beta == 1.0 else ops.multiply(x, beta), axis=-1)
+
+
+@emits("LOG_SOFTMAX")
+def log_softmax(x):
+    """x - log(sum(exp(x))), the sum over the last axis; of a single number 0."""
+    return _over_rows(layers.Activation, x, activation="log_softmax")
+
+
+def _over_rows(cls, x, **config):
+    """A layer of the last axis; TensorFlow's kernels (oneDNN in 2.21) take from one axis to five."""
+    shape = tuple(-1 if d is None else d for d in x.shape)
+    if 0 < len(shape) < 6:
+        return Layer(cls, x, config=config)
+    *lead, last = shape or (1,)
+    rows = ops.reshape(x, (-1 if -1 in lead else math.prod(lead), last))
+    return Layer(cls, rows, config=config, then=lambda y: ops.reshape(y, shape))

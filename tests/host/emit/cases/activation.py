@@ -11,6 +11,11 @@ INT8 = codes(2, 3, 4, zero_point=10)
 HALVES = np.array([-2, -0.5, 0, 1, 4], np.float16)
 
 CASES = [
+    *(
+        Case("SOFTMAX", [rand(*shape)], {"beta": beta}, name=name)
+        for name, shape, beta in (("six-axes", (2, 1, 3, 1, 2, 4), 0.5), ("six-axes-empty", (2, 1, 0, 1, 2, 4), 1.0))
+    ),
+    Case("LOG_SOFTMAX", [rand()], name="number"),
     *(Case(op, [X]) for op in SIMPLE),
     Case("GELU", [X], {"approximate": True}, name="approximate"),
     Case("GELU", [X], {"approximate": False}, name="exact"),
