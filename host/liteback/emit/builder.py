@@ -27,7 +27,7 @@ from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
 from .loop_layer import RecurrentLoops
-from .moved import filling, moved
+from .moved import filled, moved
 from .names import NameBook, is_symbolic, model_name
 from .op_layer import OpLayer, OutputSpec, beside
 from .parameters import parameters
@@ -188,8 +188,9 @@ class Builder:
         if clamped or (node.op in EMITTERS and "activation" in EMITTERS[node.op].keywords):
             node = replace(node, activation="NONE")  # the emitter has seen to it
         values = self._build(node, result) if isinstance(result, Layer) else self._settled(node, result)
-        zero = filling(node, self.graph.tensors[node.outputs[0]]) if node.outputs and self.numerics != "exact" else 0.0
-        values = [v + zero for v in values] if zero else values
+        if node.outputs and self.numerics != "exact":
+            out, wraps = self.graph.tensors[node.outputs[0]], self.numerics == "fakequant"
+            values = [filled(v, node, out, wraps) for v in values]
         claimed = iter(self.names.claim(self.name_of(node), [v for v in values if is_symbolic(v)], self.env.values()))
         values = [next(claimed) if is_symbolic(v) else v for v in values]
         count = len(node.outputs)

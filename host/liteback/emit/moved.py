@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ..ir import Node, Tensor
+from ..ir import CODE_RANGE, Node, Tensor
 from ..numerics.operator import MOVING
 from .names import is_symbolic
 from .weight import Weight
@@ -22,24 +22,36 @@ from .weight import Weight
 # What these take are a graph's inputs or variables, not elements of their result.
 _PASSING = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 _FILLING = frozenset({"MATRIX_DIAG", "SCATTER_ND"})  # lite/kernels/{matrix_diag,scatter_nd}.cc (v2.14.0)
+# Of other operators, what only moves codes of a type (lite/kernels/concatenation.cc, v2.14.0).
+_ALSO_MOVED = frozenset({("CONCATENATION", "int16")})
 
 
-def filling(node: Node, out: Tensor) -> float:
-    """The real value of the zeros that a node's kernel puts around the codes it moves; 0 for all that put none."""
+def filled(value: Any, node: Node, out: Tensor, wraps: bool) -> Any:
+    """The result of a node with the zeros that its kernel puts around the codes it moves: they are codes.
+
+    wraps: whether codes that SCATTER_ND adds at one place have their type's range, beyond which they wrap (Scatter in
+    kernels/internal/reference/reference_ops.h, v2.21.0).
+    """
     if node.op not in _FILLING or not out.is_quantized or out.quantization is None:
-        return 0.0
-    return -float(out.quantization.zero_point[0]) * float(out.quantization.scale[0])
+        return value
+    scale, zero_point = float(out.quantization.scale[0]), int(out.quantization.zero_point[0])
+    if wraps and node.op == "SCATTER_ND" and out.dtype in CODE_RANGE:
+        low, high = CODE_RANGE[out.dtype]
+        turn, start = scale * (high - low + 1), scale * (low - 0.5)
+        value = ops.subtract(value, ops.multiply(ops.floor(ops.divide(ops.subtract(value, start), turn)), turn))
+    return ops.subtract(value, zero_point * scale) if zero_point else value
 
 
 def moved(value: Any, node: Node, source: Tensor, out: Tensor) -> Any:
     """The real values of an input of `node` as those of its result: scale' * (x / scale + zero_point - zero_point').
 
-    Where the kernel puts zeros, they are counted from `filling` on: 0 is then what it puts. WHERE asks for codes that
+    Where the kernel puts zeros, codes are counted from 0 on, and `filled` sets that right. WHERE asks for codes that
     are not 0: they are counted from 0 on.
     """
     if node.op == "WHERE" and source.is_quantized and source.quantization is not None:
         return value + np.multiply(*source.quantization.along(len(source.shape)), dtype=np.float32)
-    if node.op not in MOVING - _PASSING or not (source.is_quantized and out.is_quantized) or source.dtype != out.dtype:
+    moves = node.op in MOVING - _PASSING or (node.op, source.dtype) in _ALSO_MOVED
+    if not (moves and source.is_quantized and out.is_quantized and source.dtype == out.dtype):
         return value
     old, new = source.quantization, out.quantization
     if old is None or new is None or old.per_channel or new.per_channel:

@@ -85,6 +85,8 @@ def split_v(x, sizes, axis, *, num_splits):
 @computes("SPLIT_V")
 def split_v_at_run_time(x, sizes, axis, *, num_splits):
     """As `split_v`."""
+    if num_splits == 1:
+        return [tf.identity(x)]  # TensorFlow takes no -1 for the size of a single part
     return tf.raw_ops.SplitV(
         value=x, size_splits=tf.reshape(sizes, (-1,)), axis=tf.reshape(axis, ()), num_split=num_splits
     )

@@ -4,40 +4,23 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ...ir import CODE_RANGE
 from ..names import is_symbolic
 from ..registry import computes, emits
 
 
 @emits("SCATTER_ND", static=["shape"])
-def scatter_nd(indices, updates, shape, *, context, out):
+def scatter_nd(indices, updates, shape):
     """Zeros of a shape, with `updates` added at the coordinates in the last axis of `indices`."""
     if len(indices.shape) == 1:  # Keras wants a list of coordinates
         indices, updates = ops.expand_dims(indices, 0), ops.expand_dims(updates, 0)
-    total = ops.scatter(indices, updates, [int(d) for d in shape])
-    on_codes = context.numerics == "fakequant" and out.is_quantized and out.dtype in CODE_RANGE
-    return _wrapped(total, out) if on_codes and _may_meet(indices) else total
-
-
-def _may_meet(indices):
-    """Whether two coordinates may be the same."""
-    if is_symbolic(indices):
-        return True
-    places = np.reshape(indices, (-1, indices.shape[-1]))
-    return len(np.unique(places, axis=0)) < len(places)
-
-
-def _wrapped(total, out):
-    """Sums of codes as their type holds them (Scatter in kernels/internal/reference/reference_ops.h, v2.21.0)."""
-    low, high = CODE_RANGE[out.dtype]
-    turn = float(out.quantization.scale[0]) * (high - low + 1)
-    start = float(out.quantization.scale[0]) * (low - 0.5)
-    return ops.subtract(total, ops.multiply(ops.floor(ops.divide(ops.subtract(total, start), turn)), turn))
+    return ops.scatter(indices, updates, [int(d) for d in shape])
 
 
 @computes("SCATTER_ND")
 def scatter_nd_anything(indices, updates, shape):
     """As `scatter_nd`; of booleans the sum is their disjunction."""
+    if indices.shape.rank == 1:
+        indices, updates = indices[None], updates[None]
     if updates.dtype == tf.bool:
         return tf.scatter_nd(indices, tf.cast(updates, tf.int32), tf.cast(shape, indices.dtype)) > 0
     return tf.scatter_nd(indices, updates, tf.cast(shape, indices.dtype))

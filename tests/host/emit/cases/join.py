@@ -11,6 +11,15 @@ INT8 = [Out("int8", 0.05, 3)]
 Q = codes(1, 3, 4, zero_point=3)
 
 CASES = [
+    Case("SPLIT_V", [X, const([-1], "int32"), np.array(0, np.int32)], {"num_splits": 1}, name="rest-computed-axis"),
+    Case(
+        "CONCATENATION",
+        [codes(3, dtype="int16", scale=1e-4), codes(2, dtype="int16", scale=3e-4)],
+        {"axis": 0},
+        [Out("int16", 1e-4, 0)],
+        name="int16-codes-of-other-scales",
+        version=3,
+    ),
     Case("CONCATENATION", [X, rand(2, 1, 4)], {"axis": 1}),
     Case("CONCATENATION", [X, const(X[..., :1]), X], {"axis": -1}, name="constant"),
     Case("CONCATENATION", [Q, codes(1, 3, 4, zero_point=3, seed=1)], {"axis": 2}, INT8, name="int8", version=2),

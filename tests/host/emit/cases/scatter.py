@@ -27,6 +27,14 @@ CASES = [
         Case("SCATTER_ND", [where, HIGH, const([5, 4], "int32")], {}, OF_9, name=f"int8-wraps-{name}")
         for name, where in (("constant", const(PLACES)), ("computed", PLACES))
     ),
+    Case("SCATTER_ND", [PLACES, HIGH, vector(5, 4)], {}, OF_9, name="int8-wraps-computed-shape"),
+    Case(
+        "SCATTER_ND",
+        [PLACES, ints(3, 4, low=2**30, high=2**31), vector(5, 4)],
+        outputs=I32,
+        name="int32-wraps-computed-shape",
+    ),
+    Case("SCATTER_ND", [vector(1), rand(4, 3), vector(2, 4, 3)], name="one-place-computed-shape"),
     Case("MATRIX_DIAG", [CODES], outputs=OF_9, name="int8"),
     Case("SPARSE_TO_DENSE", [vector(1, 3), const([5], "int32"), rand(2), const(np.float32(9))], name="vector"),
     Case(
