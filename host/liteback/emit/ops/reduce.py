@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from ..registry import Layer, computes, emits
-from .common import axes_of, dtype_of, ranked, truncated_divide
+from .common import axes_of, dtype_of, ranked, real_of, truncated_divide
 
 
 def _reduction(fn):
@@ -21,22 +21,27 @@ def _reduction(fn):
 
 
 def _reduction_kernel(fn):
-    def kernel(x, axis, *, keep_dims):
+    def kernel(x, axis, *, keep_dims, out):
         """The same over axes that are computed."""
-        return _ranked(fn(x, axis, keepdims=bool(keep_dims)), x, axis)
+        return _ranked(fn(x, _once(axis, x), keepdims=bool(keep_dims)), x, axis, out)
 
     return kernel
 
 
-def _ranked(y, x, axis):
-    """The rank of a result whose axes are not known before it runs: no axis is named twice."""
-    return y if None in axis.shape else ranked(y, x.shape.rank - axis.shape.num_elements())
+def _once(axis, x):
+    """Computed axes, from 0 on, each once: TensorFlow refuses one that is named twice."""
+    return tf.unique(tf.reshape(axis, (-1,)) % max(x.shape.rank, 1))[0] if x.shape.rank else axis
+
+
+def _ranked(y, x, axis, out):
+    """The rank of a result whose axes are not known before it runs; where the file does not know it, all differ."""
+    return y if None in axis.shape else ranked(y, max(x.shape.rank - axis.shape.num_elements(), len(out.shape)))
 
 
 def _extreme(fn, limit):
     def reduction(x, axis, keepdims):
         """Of nothing, the kernel gives the type's own limit (reduce.cc, v2.14.0)."""
-        maybe_empty = any(not x.shape[a] for a in axis)
+        maybe_empty = any(not x.shape[a] for a in axis) or 0 in x.shape  # Keras refuses the latter too
         return fn(x, axis=axis, keepdims=keepdims, initial=_limit(dtype_of(x), limit) if maybe_empty else None)
 
     return reduction
@@ -69,11 +74,13 @@ for _op, _fn, _kernel in (
 
 
 @emits("MEAN", static=["axis"])
-def mean(x, axis, *, keep_dims):
-    """The mean over `axis`; of integers rounded towards zero (reduce.cc, v2.14.0)."""
+def mean(x, axis, *, keep_dims, context, out):
+    """The mean over `axis`; of integers rounded towards zero, of no codes code 0 (reduce.cc, v2.14.0)."""
     axes, keepdims = axes_of(axis, len(x.shape)), bool(keep_dims)
     if not axes:
         return x
+    if context.numerics == "fakequant" and out.is_quantized and 0 in (x.shape[a] for a in axes):
+        return real_of(ops.sum(x, axis=axes, keepdims=keepdims), out)
     if "int" in dtype_of(x):
         total = ops.sum(ops.cast(x, "int64"), axis=axes, keepdims=keepdims)
         if 0 in (x.shape[a] for a in axes):
@@ -86,12 +93,13 @@ def mean(x, axis, *, keep_dims):
 
 
 @computes("MEAN")
-def mean_kernel(x, axis, *, keep_dims):
+def mean_kernel(x, axis, *, keep_dims, out):
     """The same over axes that are computed."""
+    axes, keepdims = _once(axis, x), bool(keep_dims)
     if not x.dtype.is_integer:
-        return _ranked(tf.reduce_mean(x, axis, keepdims=bool(keep_dims)), x, axis)
-    total, count = (tf.reduce_sum(tf.cast(v, tf.int64), axis, bool(keep_dims)) for v in (x, tf.ones_like(x)))
-    return _ranked(tf.cast(tf.truncatediv(total, tf.maximum(count, 1)), x.dtype), x, axis)
+        return _ranked(tf.reduce_mean(x, axes, keepdims), x, axis, out)
+    total, count = (tf.reduce_sum(tf.cast(v, tf.int64), axes, keepdims) for v in (x, tf.ones_like(x)))
+    return _ranked(tf.cast(tf.truncatediv(total, tf.maximum(count, 1)), x.dtype), x, axis, out)
 
 
 @emits("CUMSUM", static=["axis"])

@@ -40,15 +40,22 @@ def _count(x: Codes, axes: list[int]) -> int:
     return int(np.prod(extents))
 
 
+def _refuse_none(count: int) -> None:
+    if not count:
+        raise NotImplementedError("of no elements its kernel gives what nobody wrote")
+
+
 @exact("MEAN", variants=(DOUBLE, BIAS, NEON, FLOAT32))
 def mean(op: Operator, x: Codes, axis: Codes) -> Any:
-    """Codes of the mean.
+    """Codes of the mean; of no elements code 0.
 
     Source: QuantizedMeanOrSum (tensorflow/lite/kernels/internal/reference/reduce.h) and Mean
     (internal/optimized/integer_ops/mean.h), reduce.cc (v2.14.0).
     """
     source = op.input(0)
     total, count = _total(op, x, axis)
+    if not count:
+        return tf.cast(total, op.out.dtype)
     if op.variant == FLOAT32:
         factor = np.float32(source.scale) / (np.float32(count) * op.out.scale)
         return requantize(op, total - count * source.zero_point, Multiplier.of(factor, factor), FLOAT32)
@@ -85,6 +92,7 @@ def reduce_sum(op: Operator, x: Codes, axis: Codes) -> Any:
     if op.variant == UNSIGNED:
         x = tf.bitcast(x, tf.uint8)
     total, count = _total(op, x, axis)
+    _refuse_none(count)
     if op.variant == WRAPPED:
         return tf.cast(total, tf.int16)
     if op.variant == ROUNDED:
@@ -108,6 +116,9 @@ def reduce_prod(op: Operator, x: Codes, axis: Codes) -> Any:
     """
     axes = _axes(axis, len(x.shape))
     count = _count(x, axes)
+    _refuse_none(count)
+    if not axes and not op.input(0).alike(op.out):
+        raise NotImplementedError("kernel sets differ in a product over no axis: some copy the codes to another scale")
     by = Multiplier.of(float(op.input(0).scale) / float(op.out.scale) ** (1.0 / count))
     kept = [a for a in range(len(x.shape)) if a not in axes]
     factors = tf.transpose(tf.cast(centred(x, op.input(0)), tf.int64), [*axes, *kept])
@@ -125,12 +136,12 @@ def reduce_prod(op: Operator, x: Codes, axis: Codes) -> Any:
 
 @exact("REDUCE_MAX", "REDUCE_MIN")
 def reduce_extreme(op: Operator, x: Codes, axis: Codes) -> Any:
-    """The largest or smallest code; both tensors have one scale.
+    """The largest or smallest code, of none the type's other end; both tensors have one scale.
 
     Source: EvalType (tensorflow/lite/kernels/reduce.cc, v2.14.0).
     """
     if not op.input(0).alike(op.out):
         raise NotImplementedError("its kernel wants one scale for both tensors")
     fn = tf.reduce_max if op.op == "REDUCE_MAX" else tf.reduce_min
-    axes = _axes(axis, len(x.shape))
-    return tf.cast(fn(tf.cast(x, tf.int32), axes, keepdims=bool(op.options["keep_dims"])), op.out.dtype)
+    largest = fn(tf.cast(x, tf.int32), _axes(axis, len(x.shape)), keepdims=bool(op.options["keep_dims"]))
+    return tf.cast(tf.clip_by_value(largest, *op.out.range), op.out.dtype)
