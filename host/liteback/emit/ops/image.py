@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from ..registry import Layer, computes, emits
+from .common import dtype_of
 
 SPATIAL = (1, 2)
 FIXED_POINT = ("int8", "int16")  # RESIZE_BILINEAR of these types finds its places in integers
@@ -15,7 +16,7 @@ FIXED_POINT = ("int8", "int16")  # RESIZE_BILINEAR of these types finds its plac
 @emits("RESIZE_BILINEAR", static=["size"])
 def resize_bilinear(x, size, *, align_corners, half_pixel_centers, out):
     """x (N,H,W,C), size (2,) -> (N,h,w,C)."""
-    if None in x.shape[1:3]:
+    if None in x.shape[1:3] or dtype_of(x) != "float32":
         return NotImplemented
     grows = [int(n) % m == 0 for n, m in zip(size, x.shape[1:3], strict=True)]
     if all(grows) and half_pixel_centers and not align_corners and out.dtype not in FIXED_POINT:
@@ -30,11 +31,12 @@ def resize_bilinear(x, size, *, align_corners, half_pixel_centers, out):
 
 @computes("RESIZE_BILINEAR")
 def resize_bilinear_kernel(x, size, *, align_corners, half_pixel_centers, out):
-    """The same with extents that are known at run time only."""
+    """The same with extents that are known at run time only, or of integers that have no scale."""
+    y = tf.cast(x, tf.float32)
     for axis in SPATIAL:
         extent, fixed_point = tf.shape(x)[axis], out.dtype in FIXED_POINT
-        x = _blend(x, *_neighbours(extent, size[axis - 1], align_corners, half_pixel_centers, fixed_point), axis)
-    return x
+        y = _blend(y, *_neighbours(extent, size[axis - 1], align_corners, half_pixel_centers, fixed_point), axis)
+    return tf.cast(tf.sign(y) * tf.floor(tf.abs(y) + 0.5), x.dtype) if x.dtype.is_integer else y
 
 
 def _blend(x, low, high, share, axis):

@@ -21,8 +21,8 @@ def gather(params, indices, *, axis, batch_dims):
         # Items of several axes are folded up, and can only be unfolded between known extents.
         foldable = len(params.shape) == 2 or sum(d is None for d in indices.shape) < 2
         return _embedding(params, indices, axis % len(params.shape)) if foldable else NotImplemented
-    if not is_symbolic(params) and is_symbolic(indices) and np.size(plain(params)) > LARGE:
-        return NotImplemented  # a table of numbers belongs to the weights, not into the configuration
+    if not is_symbolic(params) and is_symbolic(indices) and not 0 < np.size(plain(params)) <= LARGE:
+        return NotImplemented  # a table of numbers belongs to the weights; the configuration loses an empty one's shape
     return ops.take(plain(params), indices, axis=axis)
 
 
@@ -39,7 +39,8 @@ def embedding_lookup(ids, params):
 
 
 def _trains(params, indices):
-    return isinstance(params, Weight) and params.dtype == "float32" and is_symbolic(indices)
+    weights = isinstance(params, Weight) and params.dtype == "float32" and 0 not in params.shape
+    return weights and is_symbolic(indices)
 
 
 def _embedding(params, indices, axis):

@@ -1,5 +1,7 @@
 """Resizing, and moving elements between space, depth and batch."""
 
+import numpy as np
+
 from ..case import Case, Out, codes, const, ints, rand, varying
 
 IMAGE = rand(1, 3, 4, 2)
@@ -10,6 +12,18 @@ MODES = {
 }
 
 CASES = [
+    *(
+        Case(
+            "RESIZE_BILINEAR",
+            [ints(1, 3, 4, 2, low=-99, high=100, dtype="int8"), size],
+            {"align_corners": False, "half_pixel_centers": half},
+            [Out("int8")],
+            name=f"int8-without-scale-{half}-{k}",
+            version=3,
+        )
+        for half in (False, True)
+        for k, size in enumerate((const([7, 5], "int32"), np.array([7, 5], np.int32)))
+    ),
     *(
         Case(op, [IMAGE, const(size, "int32")], options, name=f"{mode}-{size[0]}x{size[1]}", version=3)
         for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")

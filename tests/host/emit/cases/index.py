@@ -11,6 +11,7 @@ PICK = ints(2, 2, low=0, high=3)
 SPARSE = [vector(1, 3, 0), np.array([[0, 0], [0, 1], [2, 0]], np.int32), const([3, 2], "int32"), rand(3, low=0.5)]
 
 CASES = [
+    Case("GATHER", [const(rand(2, 0, 3)), vector(0, 2, 1)], {"axis": 2}, name="empty-table"),
     Case("GATHER", [const(TABLE), TWO], {"axis": 0}, name="embedding"),
     Case("GATHER", [const(rand(5, 2, 3)), PICK], {"axis": 0}, name="embedding-of-matrices"),
     Case("GATHER", [const(rand(5, 2, 3)), varying(PICK, 0, 1)], {"axis": 0}, name="embedding-of-matrices-varying"),
