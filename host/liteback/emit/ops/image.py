@@ -36,7 +36,7 @@ def resize_bilinear_kernel(x, size, *, align_corners, half_pixel_centers, out):
     for axis in SPATIAL:
         extent, fixed_point = tf.shape(x)[axis], out.dtype in FIXED_POINT
         y = _blend(y, *_neighbours(extent, size[axis - 1], align_corners, half_pixel_centers, fixed_point), axis)
-    return tf.cast(tf.sign(y) * tf.floor(tf.abs(y) + 0.5), x.dtype) if x.dtype.is_integer else y
+    return tf.cast(tf.sign(y) * tf.floor(tf.abs(y) + 0.5), x.dtype) if y.dtype != x.dtype else y
 
 
 def _blend(x, low, high, share, axis):
@@ -133,7 +133,7 @@ def space_to_depth(x, *, block_size):
 @computes("SPACE_TO_DEPTH")
 def space_to_depth_kernel(x, *, block_size):
     """The same with extents that are known at run time only."""
-    return tf.nn.space_to_depth(x, block_size)
+    return tf.nn.space_to_depth(x, block_size) if block_size > 1 else tf.identity(x)
 
 
 @emits("DEPTH_TO_SPACE")
@@ -150,7 +150,7 @@ def depth_to_space(x, *, block_size):
 @computes("DEPTH_TO_SPACE")
 def depth_to_space_kernel(x, *, block_size):
     """The same with extents that are known at run time only."""
-    return tf.nn.depth_to_space(x, block_size)
+    return tf.nn.depth_to_space(x, block_size) if block_size > 1 else tf.identity(x)
 
 
 @emits("SPACE_TO_BATCH_ND", static=["block_shape", "paddings"])

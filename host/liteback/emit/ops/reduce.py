@@ -23,6 +23,7 @@ def _reduction(fn):
 def _reduction_kernel(fn):
     def kernel(x, axis, *, keep_dims, out):
         """The same over axes that are computed."""
+        x = tf.convert_to_tensor(x)
         return _ranked(fn(x, _once(axis, x), keepdims=bool(keep_dims)), x, axis, out)
 
     return kernel
@@ -95,6 +96,7 @@ def mean(x, axis, *, keep_dims, context, out):
 @computes("MEAN")
 def mean_kernel(x, axis, *, keep_dims, out):
     """The same over axes that are computed."""
+    x = tf.convert_to_tensor(x)
     axes, keepdims = _once(axis, x), bool(keep_dims)
     if not x.dtype.is_integer:
         return _ranked(tf.reduce_mean(x, axes, keepdims), x, axis, out)

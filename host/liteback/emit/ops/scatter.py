@@ -19,7 +19,7 @@ def scatter_nd(indices, updates, shape):
 @computes("SCATTER_ND")
 def scatter_nd_anything(indices, updates, shape):
     """As `scatter_nd`; of booleans the sum is their disjunction."""
-    if indices.shape.rank == 1:
+    if len(indices.shape) == 1:
         indices, updates = indices[None], updates[None]
     if updates.dtype == tf.bool:
         return tf.scatter_nd(indices, tf.cast(updates, tf.int32), tf.cast(shape, indices.dtype)) > 0

@@ -11,7 +11,10 @@ MODES = {
     "half-pixel": {"half_pixel_centers": True},
 }
 
+BETWEEN = ("SPACE_TO_DEPTH", "DEPTH_TO_SPACE")
+
 CASES = [
+    *(Case(op, [varying(IMAGE, 1, 2)], {"block_size": 1}, name="varying-of-1") for op in BETWEEN),
     *(
         Case(
             "RESIZE_BILINEAR",

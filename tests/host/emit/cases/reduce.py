@@ -48,6 +48,7 @@ CASES = [
     Case("REDUCE_MAX", [rand(0, 2), vector(0)], DROP, name="empty-computed-axis"),
     Case("REDUCE_MIN", [varying(rand(3, 0), 0, 1), const([1], "int32")], DROP, [Out(varies=[0])], name="empty-varying"),
     Case("REDUCE_MIN", [ints(0), const([0], "int32")], DROP, [Out("int32")], name="empty"),
+    *(Case(op, [const(X), AXIS], DROP, name="known-computed-axis") for op in NUMERIC),
     *(Case(op, [X, np.array([1, -3], np.int32)], DROP, name="computed-axis-doubled") for op in NUMERIC),
     Case("MEAN", [ints(4, 3), np.array([0, -2], np.int32)], KEEP, [Out("int32")], name="int32-computed-axis-doubled"),
     Case("MEAN", [codes(0, 2), FIRST[0]], DROP, [Out("int8", 0.03, 4)], name="int8-empty", version=2),

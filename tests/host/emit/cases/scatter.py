@@ -35,6 +35,7 @@ CASES = [
         name="int32-wraps-computed-shape",
     ),
     Case("SCATTER_ND", [vector(1), rand(4, 3), vector(2, 4, 3)], name="one-place-computed-shape"),
+    Case("SCATTER_ND", [const(PLACES), ints(3, 4), vector(5, 4)], outputs=I32, name="known-places-computed-shape"),
     Case("MATRIX_DIAG", [CODES], outputs=OF_9, name="int8"),
     Case("SPARSE_TO_DENSE", [vector(1, 3), const([5], "int32"), rand(2), const(np.float32(9))], name="vector"),
     Case(
