@@ -136,6 +136,27 @@ def test_an_operator_without_an_exact_kernel_is_refused_by_name() -> None:
         emit(lift(case.model([(2, 3)])), "exact")
 
 
+@pytest.mark.parametrize(
+    ("op", "inputs", "out", "why"),
+    [
+        ("SUM", [codes(2, 0), const([1], "int32")], Out("int8", 0.1, 4), "of no elements"),
+        ("REDUCE_PROD", [codes(2), const([], "int32")], Out("int8", 0.1, 4), "a product over no axis"),
+        (
+            "BATCH_MATMUL",
+            [rand(2, 3, 4, 5), fixed(Arg(ints(2, 1, 5, 2, dtype="int8"), scale=0.02, zero_point=0))],
+            Out(),
+            "two batch axes",
+        ),
+    ],
+)
+def test_what_a_kernel_computes_from_what_is_not_its_own_is_refused(
+    op: str, inputs: Sequence[Any], out: Out, why: str
+) -> None:
+    case = Case(op, inputs, {}, [out])
+    with pytest.raises(UnsupportedModel, match=why):
+        emit(lift(case.model([(2, 3, 4, 2) if op == "BATCH_MATMUL" else (2,)])), "exact")
+
+
 def test_a_variant_that_no_kernel_knows_is_refused() -> None:
     profile = KernelProfile("odd", variants={"CONV_2D": "stochastic"})
     with pytest.raises(UnsupportedModel, match="knows the variants double, half-up, single, float32"):

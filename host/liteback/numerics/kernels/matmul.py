@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..fixed_point import HALF_UP, ROUNDINGS, SINGLE
-from ..operator import Operator, exact
+from ..operator import Operand, Operator, exact
 from .common import (
     Codes,
     accumulate,
@@ -114,6 +114,17 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
 BATCH_HYBRIDS = (SCALES_FIRST, NEON_SCALES_FIRST, SSE_SCALES_FIRST, XNNPACK)
 
 
+def _crossed(data: Operand, weights: Operand, asymmetric: bool) -> bool:
+    """Whether the hybrid kernel takes one matrix's scales, or sums, for another's.
+
+    Of several axes before the matrices it steps along each by one matrix, not by all that lie between. One matrix of
+    weights that has such axes leaves the data none (BatchMatMul in kernels/internal/optimized/batch_matmul.h, v2.14.0).
+    """
+    of_data, of_weights = (sum(d > 1 for d in operand.shape[:-2]) for operand in (data, weights))
+    left = of_weights > 0 or len(weights.shape) == 2
+    return (left and of_data > 1) or (asymmetric and of_weights > 1)
+
+
 @exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=BATCH_HYBRIDS)
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
@@ -130,6 +141,10 @@ def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
         rows = tf.linalg.matrix_transpose(x) if adj_x else x
         kernel = tf.cast(y, tf.float64)
         asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
+        if op.variant != XNNPACK and _crossed(data, weights, asymmetric):
+            raise NotImplementedError(
+                "its hybrid kernel takes one matrix's scale or sums for another's: two batch axes"
+            )
         return hybrid(op, lambda codes: tf.matmul(codes, kernel, transpose_b=adj_y), rows, None, asymmetric, [-1])
     acc = accumulate(product, x, y, data, weights, taps=(-1 if adj_y else -2,))
     by = product_multiplier(op, data, weights, per_channel=False)
