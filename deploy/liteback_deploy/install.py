@@ -8,10 +8,13 @@ from pathlib import Path
 
 from liteback_deploy import bundle as bundles
 from liteback_deploy import keys, scripts
-from liteback_deploy.errors import Unsuitable
+from liteback_deploy.direct import handshake
+from liteback_deploy.errors import DeployError, Unsuitable
 from liteback_deploy.facts import Facts, gather
+from liteback_deploy.keys import Change
 from liteback_deploy.matrix import select
 from liteback_deploy.plan import Plan, Step, plan, preflight
+from liteback_deploy.service import Kind
 from liteback_deploy.ssh import Connection
 
 Progress = Callable[[int, int, str], None]  # done, in all, what is under way
@@ -55,14 +58,42 @@ def carry_out(connection: Connection, todo: Plan, progress: Progress = lambda do
 
     Raises:
         Unsuitable: a step failed; the message has what the board said, and the remedy.
-        Unreachable: the link was lost; the same deployment goes on from there.
+        Unreachable: the link was lost; the same deployment goes on from there. Or the board is not reached directly.
     """
     for number, step in enumerate(todo.steps):
         progress(number, len(todo.steps), step.name)
         _do(connection, todo, step, progress)
     if todo.direct is not None:
-        keys.settle(connection.endpoint, todo.direct)
+        _settle(connection, todo.service, todo.direct)
     progress(len(todo.steps), len(todo.steps), "done")
+
+
+def _settle(connection: Connection, kind: Kind, change: Change) -> None:
+    """Keep what the board has made of direct connections; but what it listens for in vain is taken back.
+
+    Raises: as `handshake` does.
+    """
+    endpoint = connection.endpoint
+    if change.port:
+        try:
+            handshake(endpoint.host, change.port, keys.stage(endpoint, change))
+        except DeployError as error:
+            raise type(error)(f"{error} {_taken_back(connection, kind)}") from error
+        except BaseException:
+            _taken_back(connection, kind)
+            raise
+    keys.settle(endpoint, change)
+    scripts.checked(connection, "removing the old keys", "direct.sh", (kind, "keep"))
+
+
+def _taken_back(connection: Connection, kind: Kind) -> str:
+    """Make the board listen as it did before; in words, what came of it."""
+    keys.unstage(connection.endpoint)
+    try:
+        scripts.checked(connection, "taking it back", "direct.sh", (kind, "back"))
+    except DeployError as error:
+        return f"The board still listens there, for {error}: `liteback deploy TARGET --no-direct` ends that."
+    return "The agent runs, and listens as it did before: what --direct changed is taken back."
 
 
 def _do(connection: Connection, todo: Plan, step: Step, progress: Progress) -> None:

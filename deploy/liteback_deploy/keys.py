@@ -99,25 +99,37 @@ def change(facts: Facts, endpoint: Endpoint, direct: bool | None, port: int | No
     return Change(wanted, ours, _archive(theirs))
 
 
-def settle(endpoint: Endpoint, done: Change) -> None:
-    """Keep what belongs to a change that the board has made."""
-    if not done.port:
-        forget(endpoint)
-        return
-    place = folder(endpoint)
-    new = place.with_name(f".{place.name}.new")
+def stage(endpoint: Endpoint, made: Change) -> Keys:
+    """Lay down our side of new keys, beside those that are kept until `settle`."""
+    new = _staged(endpoint)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True, mode=0o700)
-    for name, content in done.ours.items():
+    for name, content in made.ours.items():
         with open(os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
+    return Keys(new)
+
+
+def settle(endpoint: Endpoint, done: Change) -> None:
+    """Keep what belongs to a change that holds: the staged keys, or none."""
     forget(endpoint)
-    new.rename(place)
+    if done.port:
+        _staged(endpoint).rename(folder(endpoint))
+
+
+def unstage(endpoint: Endpoint) -> None:
+    """Remove keys that did not come to be used."""
+    shutil.rmtree(_staged(endpoint), ignore_errors=True)
 
 
 def forget(endpoint: Endpoint) -> None:
     """Remove the keys of a board from this workstation."""
     shutil.rmtree(folder(endpoint), ignore_errors=True)
+
+
+def _staged(endpoint: Endpoint) -> Path:
+    place = folder(endpoint)
+    return place.with_name(f".{place.name}.new")
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:

@@ -191,6 +191,8 @@ def test_the_keys_of_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     new = keys.change(facts(), ENDPOINT, True)
     assert new is not None
     assert new.port == 50443
+    keys.stage(ENDPOINT, new)
+    assert keys.kept(ENDPOINT) is None
     keys.settle(ENDPOINT, new)
     own = keys.kept(ENDPOINT)
     assert own is not None
@@ -205,6 +207,10 @@ def test_the_keys_of_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     moved = keys.change(has, ENDPOINT, True, 50444)
     assert moved is not None
     assert moved.port == 50444
+    keys.stage(ENDPOINT, moved)
+    keys.unstage(ENDPOINT)
+    assert keys.kept(ENDPOINT) == own
+    assert [path.name for path in own.folder.parent.iterdir()] == [own.folder.name]
     gone = keys.change(has, ENDPOINT, False)
     assert gone is not None
     assert gone.port == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,15 +168,47 @@ def test_a_port_that_cannot_be_had(direct: NamespaceBox) -> None:
     serves(direct=False)
 
 
-def test_a_port_that_is_not_reached(fresh: NamespaceBox) -> None:
-    """The agent listens, and something stands between; SSH remains."""
-    with pytest.raises(BoardUnreachable, match=r"Does a firewall.* Without --direct it is reached through SSH"):
-        deploy("box", direct=True, direct_port=free_port())
-    with pytest.raises(BoardUnreachable, match="Does a firewall"):
+def test_a_port_that_is_not_reached(fresh: NamespaceBox, cli: Cli) -> None:
+    """Something stands between: the agent then listens as it did before, and SSH remains."""
+    behind = free_port()
+    refused = cli("deploy", "box", "--direct", "--direct-port", behind)
+    assert refused.returncode == 3
+    assert "Does a firewall" in refused.stderr
+    assert "what --direct changed is taken back" in refused.stderr
+    assert f":{behind} " not in fresh.run("ss -Hltn").stdout
+    assert fresh.run(f"cd {STATE} && ls -d tls .tls-*", user="pi", check=False).stdout == ""
+    assert not list((cli.config / "data" / "liteback" / "direct").iterdir())
+    with pytest.raises(AgentIncompatible, match="takes no direct connections"):
         connect("box", direct=True)
     serves(direct=False)
     assert deploy("box", direct=True, direct_port=fresh.direct_port).agent
     serves(direct=True)
+
+    # From a port that works to one that does not: the first one serves on.
+    with pytest.raises(BoardUnreachable, match="is taken back"):
+        deploy("box", direct=True, direct_port=behind)
+    assert listening(fresh)
+    serves(direct=True)
+
+
+def test_taking_it_back_fails(fresh: NamespaceBox) -> None:
+    """The message says what stands, and how to end it."""
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        behind = another.getsockname()[1]
+
+        def cut() -> None:
+            with another.accept()[0]:
+                fresh.run("pkill -f '^sshd: pi'")
+
+        cutting = threading.Thread(target=cut)
+        cutting.start()
+        with pytest.raises(BoardUnreachable, match=r"still listens there.*--no-direct` ends that"):
+            deploy("box", direct=True, direct_port=behind)
+        cutting.join()
+    assert f":{behind} " in fresh.run("ss -Hltn").stdout
+    deploy("box", direct=False)
+    assert f":{behind} " not in fresh.run("ss -Hltn").stdout
+    serves(direct=False)
 
 
 def test_the_boards_file_says_so(fresh: NamespaceBox, cli: Cli) -> None:

@@ -1,8 +1,26 @@
 # direct.sh KIND PORT: the agent takes direct connections at a port, with the keys on standard input (a tar archive);
-# PORT 0: none any more. If it then does not serve, it is again as it was.
+# PORT 0: none any more. If it then does not serve, it is again as it was. What was before is kept until one of these:
+# direct.sh KIND keep: it stays so; direct.sh KIND back: it is again as it was.
 set -eu
 umask 077
 new=$state/.tls-new old=$state/.tls-old
+back() {
+    rm -rf "$state/tls"
+    [ ! -e "$old" ] || mv -T "$old" "$state/tls"
+    sync
+    restart_agent "$1"
+    answers
+}
+case $2 in
+keep)
+    rm -rf "$old"
+    exit 0
+    ;;
+back)
+    back "$1"
+    exit 0
+    ;;
+esac
 rm -rf "$new" "$old" # of a change that was cut off
 if [ "$2" != 0 ]; then
     mkdir "$new"
@@ -13,13 +31,7 @@ fi
 [ ! -e "$state/tls" ] || mv -T "$state/tls" "$old"
 [ ! -e "$new" ] || mv -T "$new" "$state/tls"
 sync
-if restart_agent "$1" && answers; then
-    rm -rf "$old"
-    exit 0
-fi
+if restart_agent "$1" && answers; then exit 0; fi
 tail -n 20 "$state/agent.log" >&2 || :
-rm -rf "$state/tls"
-[ ! -e "$old" ] || mv -T "$old" "$state/tls"
-restart_agent "$1"
-answers && echo "it serves as before" >&2
+back "$1" && echo "it serves as before" >&2
 exit 1
