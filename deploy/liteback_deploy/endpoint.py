@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+METHODS = (
+    "publickey",
+    "keyboard-interactive",
+    "password",
+)  # what a login can prove itself by here, as OpenSSH orders it
+
 
 @dataclass(frozen=True)
 class SshOptions:
@@ -36,7 +42,7 @@ class Endpoint:
 
     known_as: the name under which known_hosts has the host's keys. identities: private key files in the order in which
     they are tried. agent: the socket of the SSH agent, or empty: ask none. jumps: the hops before this one, the
-    nearest first.
+    nearest first. methods: of METHODS, those that the configuration allows, the preferred first.
     """
 
     host: str
@@ -51,6 +57,7 @@ class Endpoint:
     proxy_command: str = ""
     connect_seconds: float = 30.0
     batch: bool = False
+    methods: tuple[str, ...] = METHODS
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -23,7 +23,7 @@ from typing import Any
 
 import paramiko
 
-from liteback_deploy.endpoint import Endpoint
+from liteback_deploy.endpoint import METHODS, Endpoint
 from liteback_deploy.errors import DeployError, HostKeyRefused, LoginRefused, Unreachable
 from liteback_deploy.known_hosts import KnownKey, fingerprint, known_keys, line_for
 
@@ -318,34 +318,62 @@ def _verify(endpoint: Endpoint, known: Sequence[KnownKey], key_type: str, blob: 
 
 
 def _log_in(transport: paramiko.Transport, endpoint: Endpoint, prompt: Prompt) -> None:
-    """Try what OpenSSH would: no proof at all, the agent's keys, key files, a password.
+    """Try what OpenSSH would: no proof at all, the agent's keys, key files, a password; in the order preferred.
 
     Raises:
         LoginRefused: nothing was accepted; the message lists what was tried.
     """
     tried: list[str] = []
+    allowed: Sequence[str] | None = ()
     try:
         allowed = _attempt(transport.auth_none, endpoint.user)
         if allowed is None:
             return
-        if "publickey" in allowed:
-            with contextlib.closing(_keys(endpoint, prompt)) as keys:
-                for name, key in keys:
-                    tried.append(name if key is not None else f"{name} (not usable)")
-                    if key is not None and _attempt(transport.auth_publickey, endpoint.user, key) is None:
-                        return
-        if not endpoint.batch and {"password", "keyboard-interactive"}.intersection(allowed):
-            password = prompt(f"Password for {endpoint}")
-            tried.append("no password: there is no terminal to ask on" if password is None else "the password")
-            if password is not None and _attempt(transport.auth_password, endpoint.user, password) is None:
+        methods = [method for method in endpoint.methods if method in allowed]
+        for way in dict.fromkeys(_by_key if method == "publickey" else _by_password for method in methods):
+            if way(transport, endpoint, prompt, tried):
                 return
     except (paramiko.SSHException, EOFError, OSError) as error:
         tried.append(f"the server ended it: {error or 'it hung up'}")
-    raise LoginRefused(
-        f"{endpoint} refused the login. Tried: {', '.join(tried) or 'nothing, for there is no key'}; the board takes "
-        f"{', '.join(allowed or ()) or 'nothing'}. Is the user right? `ssh-copy-id -p {endpoint.port} "
-        f"{endpoint.user}@{endpoint.host}` puts your key there."
+    raise LoginRefused(_refusal(endpoint, tried, allowed or ()))
+
+
+def _refusal(endpoint: Endpoint, tried: Sequence[str], allowed: Sequence[str]) -> str:
+    keyless = "nothing, for there is no key" if "publickey" in endpoint.methods else "nothing"
+    ours = f"; your ssh configuration allows {', '.join(endpoint.methods) or 'nothing'}"
+    remedy = f"`ssh-copy-id -p {endpoint.port} {endpoint.user}@{endpoint.host}` puts your key there."
+    return (
+        f"{endpoint} refused the login. Tried: {', '.join(tried) or keyless}; the board takes "
+        f"{', '.join(allowed) or 'nothing'}{ours if set(endpoint.methods) != set(METHODS) else ''}. "
+        f"Is the user right?{f' {remedy}' if 'publickey' in endpoint.methods else ''}"
     )
+
+
+def _by_key(transport: paramiko.Transport, endpoint: Endpoint, prompt: Prompt, tried: list[str]) -> bool:
+    with contextlib.closing(_keys(endpoint, prompt)) as keys:
+        for name, key in keys:
+            tried.append(name if key is not None else f"{name} (not usable)")
+            if key is not None and _attempt(transport.auth_publickey, endpoint.user, key) is None:
+                return True
+    return False
+
+
+def _by_password(transport: paramiko.Transport, endpoint: Endpoint, prompt: Prompt, tried: list[str]) -> bool:
+    """One question, whichever way the board then takes the answer."""
+    if endpoint.batch:
+        return False
+    password = prompt(f"Password for {endpoint}")
+    tried.append("no password: there is no terminal to ask on" if password is None else "the password")
+    if password is None:
+        return False
+
+    def answers(title: str, instructions: str, questions: Sequence[Any]) -> list[str]:
+        return [password for _ in questions]
+
+    if "password" not in endpoint.methods:
+        return _attempt(transport.auth_interactive, endpoint.user, answers) is None
+    fallback = "keyboard-interactive" in endpoint.methods  # where the board takes no password as such
+    return _attempt(transport.auth_password, endpoint.user, password, None, fallback) is None
 
 
 def _attempt(authenticate: Callable[..., Any], *arguments: Any) -> Sequence[str] | None:

@@ -13,13 +13,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from liteback_deploy import ssh
-from liteback_deploy.endpoint import Endpoint, SshOptions
+from liteback_deploy.endpoint import METHODS, Endpoint, SshOptions
 from liteback_deploy.errors import BadRequest
 from liteback_deploy.known_hosts import known_as
 from liteback_deploy.target import Target, parse_target
 
 _RESOLVE_SECONDS = 30.0  # a `Match exec` of the user's may take its time
 _CONNECT_SECONDS = 30.0  # with a tenth of the packets lost, several tries of TCP
+
+# Settings that switch a method off; the last is the older name of the one before.
+_SWITCHES = {
+    "pubkeyauthentication": "publickey",
+    "passwordauthentication": "password",
+    "kbdinteractiveauthentication": "keyboard-interactive",
+    "challengeresponseauthentication": "keyboard-interactive",
+}
 
 Settings = Mapping[str, Sequence[str]]  # keyword in lower case -> the values of each line
 
@@ -67,6 +75,7 @@ def endpoint(
         proxy_command="" if jump else _replace(_one(settings, "proxycommand"), tokens),
         connect_seconds=float(timeout) if timeout.isdigit() and int(timeout) else _CONNECT_SECONDS,
         batch=_one(settings, "batchmode") == "yes",
+        methods=_methods(settings),
     )
 
 
@@ -123,6 +132,12 @@ def _jumps(text: str, options: SshOptions, within: tuple[str, ...]) -> list[Endp
 def _one(settings: Settings, key: str, default: str = "") -> str:
     values = settings.get(key) or [default]
     return default if values[0].lower() == "none" and key != "identityagent" else values[0]
+
+
+def _methods(settings: Settings) -> tuple[str, ...]:
+    off = {method for key, method in _SWITCHES.items() if _one(settings, key) in ("no", "false")}  # `ssh -G`: false
+    preferred = settings.get("preferredauthentications", [",".join(METHODS)])[0].split(",")
+    return tuple(method for method in dict.fromkeys(preferred) if method in METHODS and method not in off)
 
 
 def _words(settings: Settings, key: str) -> list[str]:

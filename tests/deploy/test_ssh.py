@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from board.namespaces import NamespaceBox
 from deploy.sshd import Sshd
 from liteback.session.remote import dialler
 from liteback_deploy import ssh, terminal
@@ -213,6 +214,68 @@ def test_no_prompt_in_batch_mode(server: Sshd) -> None:
 
     with pytest.raises(Unreachable):
         whoami(server, "BatchMode yes", "User nobody-here", prompt=prompt)
+
+
+@pytest.mark.parametrize("setting", ["PubkeyAuthentication no", "PreferredAuthentications password"])
+def test_a_configuration_without_keys(setting: str, server: Sshd) -> None:
+    """The server would take the key, which the user's configuration does not offer."""
+    asked: list[str] = []
+    said = r"Tried: the password; the board takes .*configuration allows"
+    with pytest.raises(LoginRefused, match=said) as refused:
+        whoami(server, setting, prompt=lambda question: asked.append(question) or "wrong")
+    assert asked == [f"Password for {endpoint(server)}"]
+    assert "ssh-copy-id" not in str(refused.value)
+    with pytest.raises(LoginRefused, match="Tried: nothing; "):
+        whoami(server, setting, "BatchMode yes")
+
+
+def test_a_configuration_without_passwords(server: Sshd) -> None:
+    def prompt(question: str) -> str:
+        pytest.fail(question)
+
+    off = ["PasswordAuthentication no", "KbdInteractiveAuthentication no"]
+    for settings in (["PreferredAuthentications publickey"], off):
+        with pytest.raises(LoginRefused, match=r"configuration allows publickey\. Is the user right"):
+            whoami(server, *settings, "User nobody-here", prompt=prompt)
+    assert whoami(server, *off)
+
+
+@pytest.mark.board
+def test_a_password_either_way(new_box: Callable[..., NamespaceBox], tmp_path: Path) -> None:
+    box = new_box()
+    box.run("echo KbdInteractiveAuthentication yes > /etc/ssh/sshd_config.d/interactive.conf; systemctl restart ssh")
+    for way in ("password", "keyboard-interactive"):
+        config = tmp_path / way
+        config.write_text(f"Host box\n  PreferredAuthentications {way}\n  BatchMode no\nInclude {box.ssh_config}\n")
+        where = resolve(Target("box"), SshOptions(config=config))
+        with ssh.connect(where, lambda question: box.endpoint.password) as connection:
+            assert connection.run(["id", "-un"]).stdout == "pi\n"
+        assert f"Accepted {way} for pi".replace("interactive", "interactive/pam") in box.run("journalctl -u ssh").stdout
+
+
+def test_what_is_preferred_comes_first(server: Sshd) -> None:
+    """Openssh's own order is keys first; and a wrong password leaves the key."""
+    asked: list[str] = []
+    assert whoami(server, prompt=lambda question: pytest.fail(question))
+    order = "PreferredAuthentications password,publickey"
+    assert whoami(server, order, prompt=lambda question: asked.append(question) or "wrong")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("without_openssh", [False, True])
+def test_ways_to_log_in(without_openssh: bool, server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    if without_openssh:
+        monkeypatch.setenv("PATH", str(server.folder))
+    both = ("keyboard-interactive", "password")
+    assert endpoint(server).methods == ("publickey", *both)
+    assert endpoint(server, "PubkeyAuthentication no").methods == both
+    assert endpoint(server, "PubkeyAuthentication unbound").methods == ("publickey", *both)
+    assert endpoint(server, "PasswordAuthentication no").methods == ("publickey", both[0])
+    assert endpoint(server, "ChallengeResponseAuthentication no").methods == ("publickey", both[1])
+    preferred = "PreferredAuthentications gssapi-with-mic,password,publickey"
+    assert endpoint(server, preferred).methods == ("password", "publickey")
+    assert endpoint(server, preferred, "PasswordAuthentication no").methods == ("publickey",)
+    assert endpoint(server, "PreferredAuthentications none").methods == ()
 
 
 def test_nothing_listens(server: Sshd) -> None:
