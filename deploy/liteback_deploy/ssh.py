@@ -363,7 +363,7 @@ def _by_password(transport: paramiko.Transport, endpoint: Endpoint, prompt: Prom
     if endpoint.batch:
         return False
     password = prompt(f"Password for {endpoint}")
-    tried.append("no password: there is no terminal to ask on" if password is None else "the password")
+    tried.append("no password: nobody gave one (it is asked for on a terminal)" if password is None else "the password")
     if password is None:
         return False
 

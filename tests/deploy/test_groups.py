@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from board.namespaces import NamespaceBox
 from deploy.cli import Cli
 
 pytestmark = pytest.mark.board
+
+WORKER = "liteback_agent.worker"
 
 
 def test_a_group_of_boards(new_box: Callable[..., NamespaceBox], cli: Cli, tmp_path: Path) -> None:
@@ -48,3 +53,38 @@ def test_a_group_of_boards(new_box: Callable[..., NamespaceBox], cli: Cli, tmp_p
     assert (bad["board"], bad["exit_code"]) == ("other", 3)
     assert other.endpoint.host in bad["error"]
     assert cli("deploy", "@lab").returncode == 2
+
+
+@pytest.mark.parametrize("seconds_lost", [1, 30], ids=["just lost", "waited for"])
+def test_ctrl_c_while_a_board_of_a_group_is_lost(
+    seconds_lost: float, new_box: Callable[..., NamespaceBox], cli: Cli, tmp_path: Path
+) -> None:
+    one, other = new_box(), new_box()
+    cli.knows(one=one, other=other)
+    for name in ("one", "other"):
+        cli.document("deploy", name)
+    model, lab = tmp_path / "chain.tflite", tmp_path / "lab"
+    model.write_bytes(small_models.chain(4))
+    command = cli.command("capture", model, "--random", 100_000, "--target", "@lab", "-o", lab)
+    capture = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=cli.env())
+    try:
+        deadline = time.monotonic() + 120
+        while not all((lab / name / "sample_00003.plain.safetensors").exists() for name in ("one", "other")):
+            assert capture.poll() is None, capture.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert WORKER in one.run("ps -eo args").stdout
+        with other.fault("cut"):
+            time.sleep(seconds_lost)
+            capture.send_signal(signal.SIGINT)
+            start = time.monotonic()
+            said = capture.communicate(timeout=60)[1]
+            assert time.monotonic() - start < 6
+    finally:
+        capture.kill()
+        capture.wait()
+    assert capture.returncode == 130
+    assert said.startswith("Interrupted. Not ended in order: other; "), said
+    assert f"What was recorded is kept in {lab}" in said
+    assert said.count("\n") == 1
+    assert WORKER not in one.run("ps -eo args").stdout

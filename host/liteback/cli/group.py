@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from ..errors import LitebackError
 from . import tables
 from .shared import Report, emit_json, err, out
+
+_ENDING_SECONDS = 3.0  # after an interrupt: enough for a board that answers
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def on_each(names: Sequence[str], run: Callable[[str, Report], dict[str, Any]], 
 
     Raises:
         typer.Exit: with the code of the first board, in the group's order, that failed.
+        KeyboardInterrupt: with the boards that did not end in time, in words.
     """
     interrupted = threading.Event()  # threads do not get the signal: each ends with its next report
 
@@ -68,12 +71,14 @@ def on_each(names: Sequence[str], run: Callable[[str, Report], dict[str, Any]], 
 
         return checked
 
-    with _bars(names) as bars, ThreadPoolExecutor(min(at_once, len(names))) as pool:
+    with _bars(names) as bars:
+        running = _started(names, lambda name: _outcome(name, run, until_interrupted(bars[name])), at_once)
         try:
-            outcomes = list(pool.map(lambda name: _outcome(name, run, until_interrupted(bars[name])), names))
+            wait(running.values())
         except KeyboardInterrupt:
             interrupted.set()
-            raise
+            raise KeyboardInterrupt(*_not_ended(running)) from None
+    outcomes = [future.result() for future in running.values()]
     failed = next((outcome for outcome in outcomes if outcome.error is not None), None)
     if json:
         emit_json({"boards": [outcome.to_json() for outcome in outcomes], "ok": failed is None})
@@ -81,6 +86,32 @@ def on_each(names: Sequence[str], run: Callable[[str, Report], dict[str, Any]], 
         tables.outcomes(out, outcomes)
     if failed is not None:
         raise typer.Exit(failed.exit_code)
+
+
+def _started(names: Sequence[str], run: Callable[[str], Outcome], at_once: int) -> dict[str, Future[Outcome]]:
+    """A thread for each board, which does not keep the process from ending: a board that is lost is waited for long."""
+    slots = threading.Semaphore(at_once)
+    futures: dict[str, Future[Outcome]] = {name: Future() for name in names}
+
+    def board(name: str, future: Future[Outcome]) -> None:
+        with slots:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(run(name))
+            except BaseException as error:  # noqa: BLE001  it is raised where the result is asked for
+                future.set_exception(error)
+
+    for name, future in futures.items():
+        threading.Thread(target=board, args=(name, future), daemon=True, name=f"liteback-{name}").start()
+    return futures
+
+
+def _not_ended(running: dict[str, Future[Outcome]]) -> Iterator[str]:
+    """The boards that are still at it a little later, in words; those that have not begun never will."""
+    _, late = wait([future for future in running.values() if not future.cancel()], _ENDING_SECONDS)
+    if names := [name for name, future in running.items() if future in late]:
+        yield f"Not ended in order: {', '.join(names)}; what runs there ends by itself, in some 80 s."
 
 
 def _outcome(name: str, run: Callable[[str, Report], dict[str, Any]], bar: Report) -> Outcome:

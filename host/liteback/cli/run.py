@@ -122,10 +122,10 @@ def recording_into(folder: Path) -> Iterator[None]:
     """An interrupt in this context says what it leaves in `folder`, where a board's or a file's recording may lie."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if any(next(folder.glob(f"{'*/' * depth}manifest.json"), None) for depth in range(3)):
             raise KeyboardInterrupt(
-                f"What was recorded is kept in {folder}: the same command goes on from there."
+                *interrupt.args, f"What was recorded is kept in {folder}: the same command goes on from there."
             ) from None
         raise
 
