@@ -127,7 +127,7 @@ def test_a_password_is_asked_for_on_a_terminal_alone(sound: NamespaceBox, cli: C
     text = sound.ssh_config.read_text().replace("BatchMode yes", "BatchMode no")
     config.write_text(text.replace(str(sound.endpoint.key), str(cli.config / "no-key")) + "  IdentityAgent none\n")
     command = ("agent", "list", "box", "-F", str(config))
-    refused(cli, 3, "there is no terminal to ask on", command=command)
+    refused(cli, 3, "nobody gave one", command=command)
     code, said = at_a_terminal(cli, command, "Password for pi@127.0.0.1", sound.endpoint.password)
     assert code == 0, said
     assert "no agent is installed" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -39,13 +40,22 @@ class Thresholds:
     def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool) -> bool:
         """drifts: the tensor is quantized, or computed from one that is, or by a hybrid kernel."""
         isolated = mode == "isolated"
-        if metrics.lsb_max is not None:
-            close = metrics.lsb_max <= (self.lsb_isolated if isolated else self.lsb_cumulative)
-        elif tensor.dtype.startswith(("float", "complex")):
-            close = metrics.max_abs_over_range <= (self.float_isolated if isolated else self.float_cumulative)
-        else:
+        error, bound = self._error(mode, metrics)
+        if metrics.lsb_max is None and not tensor.dtype.startswith(("float", "complex")):
             return metrics.differ <= (self.integer_isolated if isolated else self.integer_cumulative)
-        return close or (drifts and not isolated and metrics.sqnr_db >= self.sqnr_cumulative)
+        return error <= bound or (drifts and not isolated and metrics.sqnr_db >= self.sqnr_cumulative)
+
+    def excess(self, mode: Mode, metrics: Metrics) -> float:
+        """The largest error in multiples of its bound, by which codes and shares of a range rank side by side."""
+        error, bound = self._error(mode, metrics)
+        return error / bound if bound else math.inf if error else 0.0
+
+    def _error(self, mode: Mode, metrics: Metrics) -> tuple[float, float]:
+        """The largest error, in codes where there are codes, else over the range; and what it may be."""
+        isolated = mode == "isolated"
+        if metrics.lsb_max is not None:
+            return metrics.lsb_max, self.lsb_isolated if isolated else self.lsb_cumulative
+        return metrics.max_abs_over_range, self.float_isolated if isolated else self.float_cumulative
 
 
 @dataclass(frozen=True)
@@ -147,23 +157,36 @@ class Comparison:
         return all(row.agrees for row in self.rows)
 
     def worst(self, mode: Mode = "isolated", key: str = "sqnr_db") -> tuple[Row, ...]:
-        """The rows that have the metric, worst first. By default: ranked by the error each layer injects.
+        """The rows that have the metric, worst first; where they are as bad, as `worst_first` has them.
+
+        By default: ranked by the error each layer injects.
 
         Raises: UsageError for a metric that does not exist.
         """
         if key not in METRICS:
             raise UsageError(f"Rows are ranked by one of {', '.join(METRICS)}. Received: {key!r}.")
-        valued = [(value, row) for row in self.rows if (value := row.value(mode, key)) is not None]
+        ranked = sorted(self.rows, key=lambda row: self._severity(row, mode), reverse=True)
+        valued = [(value, row) for row in ranked if (value := row.value(mode, key)) is not None]
         return tuple(row for _, row in sorted(valued, key=lambda pair: badness(key, pair[0]), reverse=True))
 
     def worst_first(self) -> tuple[Row, ...]:
-        """Every row: faults, drift, the others; each by the error a layer injects, or shows where none is isolated."""
-        ranked = self.worst("isolated" if any(row.isolated for row in self.rows) else "cumulative")
-        ranks = {row.tensor.index: rank for rank, row in enumerate(ranked)}
-        unmeasured = -1  # what could not be measured is worse than any number
-        return tuple(
-            sorted(self.rows, key=lambda row: (row.agrees, not row.drift, ranks.get(row.tensor.index, unmeasured)))
-        )
+        """Every row: faults, drift, the others; each by what a table shows, the error that the layer injects first."""
+
+        def rank(row: Row) -> tuple[Any, ...]:
+            *isolated, noise = self._severity(row, "isolated")
+            *cumulative, _, inherited = self._severity(row, "cumulative")
+            return not row.agrees, row.drift, isolated, cumulative, inherited, noise
+
+        return tuple(sorted(self.rows, key=rank, reverse=True))
+
+    def _severity(self, row: Row, mode: Mode) -> tuple[bool, float, float, float]:
+        """Larger is worse: the largest error, the share that differs, the noise. What could not be measured is worse
+        than any number, what is not shown better."""
+        m = row.metrics(mode)
+        excess = self.thresholds.excess(mode, m) if m else math.nan
+        if m is None or math.isnan(excess):
+            return mode in row.passed, 0.0, 0.0, -math.inf
+        return False, excess, m.differ if m.lsb_differ is None else m.lsb_differ, -m.sqnr_db
 
     def to_json(self) -> dict[str, Any]:
         """JSON's own types; non-finite numbers as strings, see `Metrics.to_json`."""

@@ -29,7 +29,13 @@ def render(report: ReportData) -> str:
     )
     environment.globals.update(counted=counted)
     environment.filters.update(
-        number=number, share=share, sort_key=sort_key, flips=flips, max_error=max_error, beside=beside
+        number=number,
+        share=share,
+        sort_key=sort_key,
+        sort_number=sort_number,
+        flips=flips,
+        max_error=max_error,
+        beside=beside,
     )
     return environment.get_template("report.html").render(
         report=report,
@@ -102,10 +108,12 @@ def share(value: float | None) -> str:
 def sort_key(row: Row, mode: Mode, metric: str) -> str:
     """What the table sorts a cell by: larger is worse; empty where there is no number."""
     value = row.value(mode, metric)
-    if value is None:
-        return ""
-    undefined, worse = badness(metric, value)
-    return "1e308" if undefined else f"{min(max(worse, -1e307), 1e307):.9g}"
+    return "" if value is None else sort_number(math.nan if math.isnan(value) else badness(metric, value)[1])
+
+
+def sort_number(value: float) -> str:
+    """A number as a script reads it; NaN is the largest."""
+    return "1e308" if math.isnan(value) else f"{min(max(value, -1e307), 1e307):.9g}"
 
 
 def flips(metrics: Metrics | None) -> list[tuple[str, float, str]]:

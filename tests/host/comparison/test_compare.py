@@ -203,6 +203,31 @@ def test_rows_rank_by_any_metric(recording: Recording) -> None:
         comparison.worst("isolated", "speed")
 
 
+def test_layers_stand_in_the_order_of_the_errors_that_are_shown(recording: Recording) -> None:
+    found = compare(GRAPH, recording, FakeTwin())
+    shown = [  # in codes where there are codes, and against what is heard of it
+        {"lsb_max": 0.0, "lsb_differ": 0.0, "sqnr_db": 20.0},
+        {"lsb_max": 1.0, "lsb_differ": 0.01, "sqnr_db": 40.0},
+        {"lsb_max": 1.0, "lsb_differ": 0.2, "sqnr_db": 50.0},
+        {"max_abs_over_range": 5e-6, "sqnr_db": 10.0},
+    ]
+    rows = tuple(replace(r, isolated=replace(r.isolated, **m)) for r, m in zip(found.rows, shown, strict=True))
+    ranked = replace(found, rows=rows)
+    order = [row.node for row in ranked.worst_first()]
+    assert order == ["add_002", "conv2d_001", "dequantize_003", "relu_000"]
+    assert [row.node for row in ranked.worst("isolated", "lsb_max")] == ["add_002", "conv2d_001", "relu_000"]
+
+    drift, fault = {"passed": {"cumulative": False, "isolated": True}, "drift": True}, {"passed": {"isolated": False}}
+    changes: list[dict] = [fault, {}, {}, drift]
+    judged = replace(found, rows=tuple(replace(r, **c) for r, c in zip(rows, changes, strict=True)))
+    assert [row.node for row in judged.worst_first()] == ["relu_000", "dequantize_003", "add_002", "conv2d_001"]
+
+    alike = replace(found.rows[0].isolated, sqnr_db=30.0)
+    heard = tuple(replace(r, isolated=alike, cumulative=r.isolated) for r in rows)  # what adds up decides
+    order = [row.node for row in replace(found, rows=heard).worst_first()]
+    assert order == ["conv2d_001", "add_002", "dequantize_003", "relu_000"]
+
+
 def test_to_pandas(recording: Recording) -> None:
     pytest.importorskip("pandas")
     frame = compare(GRAPH, recording, FakeTwin()).to_pandas()

@@ -104,6 +104,13 @@ def test_layers_stand_worst_first(recording: Recording, faulty: Comparison) -> N
     assert sorted(order, key=table.index) == order
 
 
+def test_the_largest_errors_sort_as_they_are_shown(recording: Recording, faulty: Comparison) -> None:
+    html = render(ReportData("net.tflite", recording.manifest, faulty))
+    cells = re.findall(r'data-key="([^"]+)">([\d.]+) LSB<', html)
+    assert len(cells) > 4
+    assert all(float(key) == float(codes) for key, codes in cells)  # a code is what each may be off by
+
+
 def test_the_chart_holds_every_layer(recording: Recording, faulty: Comparison) -> None:
     script = page(recording, faulty).scripts[-1]
     codes, floats = json.loads(re.search(r"const panels = (\[.*\]);\n", script)[1])
