@@ -68,6 +68,10 @@ class Boards:
         """
         if text.startswith("@"):
             names = tuple(self.boards) if text[1:] == _EVERY else self.groups.get(text[1:], ())
+            if not self.boards:
+                raise BadRequest(
+                    f"The boards of {text!r} are those of {self.path}, which names none: see docs/boards.md."
+                )
             if not names:
                 known = ", ".join(f"@{name}" for name in (*self.groups, _EVERY))
                 raise BadRequest(f"A group is one of {self.path}, with boards in it: {known}. Received: {text!r}.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
 def main() -> None:
     """The console command. Ctrl-C is answered as quietly while it is still importing as it is later on."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × shows a question mark
@@ -19,6 +21,15 @@ def main() -> None:
         sys.stderr.write("Interrupted.\n")
         code = 130
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Who starts us may have closed a stream (`>&-`): its number would then go to the first file that we open."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115  it stays open
 
 
 if __name__ == "__main__":

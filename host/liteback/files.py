@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -17,6 +18,8 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
     Raises: OSError.
     """
     path = Path(path)
+    if not path.name:  # `.` or `/`
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{secrets.token_hex(8)}.part")  # not the name: it may have no room for an ending
     try:

@@ -113,6 +113,8 @@ class RecordingWriter:
         """
         path = Path(path)
         old = _read_manifest(path)
+        if old.model_sha256 != manifest.model_sha256:
+            raise UsageError(f"A recording is of one model. {path} is of another one. Record into a new folder.")
         differing = [
             f"{name}: {before!r} then, {now!r} now" for name, before, now in _settings(old, manifest) if before != now
         ]
@@ -264,7 +266,6 @@ def _missing(manifest: Manifest, files: Collection[str]) -> list[str]:
 
 
 _SETTINGS = (
-    "model_sha256",
     "inputs",
     "samples",
     "passes",

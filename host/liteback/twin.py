@@ -6,6 +6,7 @@ isolated:   each layer is fed what the board fed it  each error is the layer's o
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,14 @@ def load_model(path: Path) -> Any:
             f"{str(path)!r} is a SavedModel: it runs, but its layers cannot be read one by one. "
             "Give the .keras file that `liteback reconstruct -o model.keras` writes."
         )
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise UsageError(f"A model is a .keras or .h5 file. Received: {str(path)!r}.")
     try:
+        with path.open("rb") as file:
+            if path.suffix == ".keras" and not zipfile.is_zipfile(file):
+                raise UsageError(
+                    f"A .keras file is a zip archive. Received: {str(path)!r}, which is none, or is cut off."
+                )
         model = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         raise UsageError(f"{str(path)!r} is no Keras model that can be loaded: {error}") from error

@@ -167,7 +167,7 @@ def test_a_writer_that_is_killed_can_be_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model_sha256": "0" * 64}, "model_sha256"),
+        ({"model_sha256": "0" * 64}, "of another one"),
         ({"threads": 4}, "threads: 1 then, 4 now"),
         ({"inputs": "other.npz"}, "inputs"),
         ({"runtime_version": "2.13.0"}, "runtime_version"),

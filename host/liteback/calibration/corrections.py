@@ -24,6 +24,7 @@ from ..numerics.affine import dequantize
 from ..numerics.operator import ACTIVATION_RANGES
 from ..recording import Recording
 from ..twin import KerasTwin
+from ..words import counted
 from .rungs import RUNGS, Floats, Rung, Weights
 
 HELD_OUT_LEAST = 4  # samples; an interval from fewer would promise more than it knows
@@ -125,7 +126,7 @@ def correct(
         UsageError: the model is no float reconstruction of this file.
     """
     if len(held_out) < HELD_OUT_LEAST:
-        return Corrections(reason=f"{len(held_out)} samples held out; a proof needs {HELD_OUT_LEAST}")
+        return Corrections(reason=f"{counted(len(held_out), 'sample')} held out; a proof needs {HELD_OUT_LEAST}")
     ladder = _Ladder.of(source, recording, model)
     first = ladder.errors(held_out)
     layers = {name: _described(site, first[name]) for name, site in ladder.sites.items()}

@@ -86,6 +86,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
         return 0
+    except SystemExit:  # so a console of rich's own, which draws the help, ends where nobody reads on
+        return 0
     except Exception as error:  # noqa: BLE001  what is not a LitebackError is a bug, with two exceptions
         return _other(error, arguments)
 

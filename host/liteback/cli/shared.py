@@ -31,7 +31,9 @@ Report = Callable[[int, int, str], None]
 
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="A TensorFlow Lite file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-Target = Annotated[str, typer.Option(help="local, user@host[:port], an SSH alias, or a board of the boards file.")]
+Target = Annotated[
+    str, typer.Option(help="local, user@host[:port], an SSH alias, or of the boards file a board or a @group.")
+]
 Direct = Annotated[
     bool | None,
     typer.Option(

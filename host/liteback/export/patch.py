@@ -100,6 +100,7 @@ def _check(bindings: Sequence[Binding], layers: dict[str, Any]) -> None:
             problems.append(f"{b.layer} is missing")
         elif tuple(weights[b.position].shape) != b.weight.shape:
             problems.append(f"{b.layer}: shape {tuple(weights[b.position].shape)} for {b.weight.shape}")
+    problems = list(dict.fromkeys(problems))  # a layer may have several weights
     if problems:
         raise UsageError(
             f"The model is no reconstruction of this .tflite file: {'; '.join(problems[:5])}"

@@ -112,7 +112,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             loaded = np.load(file, allow_pickle=False)
             return {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read as {path.suffix}: {error}.") from None
+        # What numpy does not know it takes for a pickle.
+        why = "it is damaged, or holds Python objects" if "pickle" in str(error) else error
+        raise UsageError(f"{path} cannot be read as {path.suffix}: {why}.") from None
 
 
 def _by_position(

@@ -50,7 +50,7 @@ def select(graph: Graph, patterns: Sequence[str] = ()) -> Selection:
         raise UsageError(
             "Each pattern names at least one node or tensor: it is a glob on names, op:NAME, #FIRST..LAST "
             f"or !PATTERN. Received, naming none: {', '.join(map(repr, nothing))}. "
-            "`liteback inspect` lists the nodes."
+            "`liteback inspect --nodes` lists them."
         )
     computed = [t for node in graph.nodes for t in node.outputs if t != ABSENT]
     if any(not p.startswith("!") for p in patterns):

@@ -1,0 +1,84 @@
+"""What goes wrong for somebody new: streams that are closed, files that are others. Real processes."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.running import document, liteback
+
+import small_models
+
+pytestmark = pytest.mark.slow
+
+LITEBACK = f"{sys.executable} -m liteback"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("näh er") / "ein modell é.tflite"
+    path.write_bytes(small_models.chain(3))
+    return path
+
+
+@pytest.fixture(scope="module")
+def recording(model: Path) -> Path:
+    document("capture", model, "--random", 2, "-o", model.with_name("rec ü"))
+    return model.with_name("rec ü")
+
+
+def shell(line: str) -> tuple[int, str]:
+    """A line of bash; the exit code of the first command of a pipe, and all that is said."""
+    command = ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "capture --help", "inspect {}", "inspect {} --json"])
+def test_a_reader_that_leaves_is_no_failure(arguments: str, model: Path) -> None:
+    code, said = shell(f"{LITEBACK} {arguments.format(shlex.quote(str(model)))} | true")
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, model: Path, tmp_path: Path) -> None:
+    for command in (
+        "inspect {}",
+        "inspect {} --json",
+        "capture {} --random 1 -o {}/rec",
+        "reconstruct {} -o {}/m.keras",
+    ):
+        line = command.format(shlex.quote(str(model)), shlex.quote(str(tmp_path)))
+        code, said = shell(f"{LITEBACK} {line} {closed}")
+        assert code == 0, said
+    assert (tmp_path / "rec" / "manifest.json").is_file()
+    assert (tmp_path / "m.keras").is_file()
+    code, _ = shell(f"{LITEBACK} inspect {tmp_path}/none {closed}")
+    assert code == 2
+
+
+def test_files_that_are_others(model: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rule, what was received, no library's words, and no traceback."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # no boards file
+    for name in ("text.txt", "text.keras", "text.npz"):
+        (tmp_path / name).write_text("hello\n")
+    (tmp_path / "other.tflite").write_bytes(small_models.chain(4))
+    document("reconstruct", model, "-o", tmp_path / "model.keras")
+    random = ["--random", 2]
+    for arguments, says in (
+        (["compare", tmp_path / "text.txt", recording], "A model is a .keras or .h5 file. Received: "),
+        (["compare", tmp_path / "text.keras", recording], "A .keras file is a zip archive. Received: "),
+        (["compare", tmp_path / "model.keras", recording, "--html", "."], "Cannot write '.': Is a directory."),
+        (["export", tmp_path / "model.keras", "--like", model, "-o", "."], "Cannot write '.': Is a directory."),
+        (["capture", model, "--inputs", tmp_path / "text.npz", "-o", "x"], "it is damaged, or holds Python objects."),
+        (["capture", tmp_path / "other.tflite", *random, "-o", recording], "A recording is of one model. "),
+        (["capture", model, *random, "-o", "x", "--select", "nope"], "`liteback inspect --nodes` lists them."),
+        (["capture", model, *random, "-o", "x", "--target", "@lab"], "which names none: see docs/boards.md."),
+    ):
+        done = liteback(*arguments, cwd=tmp_path)
+        assert done.returncode == 2, done.stderr
+        assert says in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
