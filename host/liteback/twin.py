@@ -174,13 +174,13 @@ def load_model(path: Path) -> Any:
         raise UsageError(f"There is no model at {str(path)!r}.")
     if path.is_dir():
         if not (path / "saved_model.pb").exists():
-            raise UsageError(f"A model is a .keras or .h5 file. Received: {str(path)!r}, a folder.")
+            raise UsageError(f"A Keras model is a .keras or .h5 file. Received: {str(path)!r}, a folder.")
         raise UsageError(
             f"{str(path)!r} is a SavedModel: it runs, but its layers cannot be read one by one. "
             "Give the .keras file that `liteback reconstruct -o model.keras` writes."
         )
     if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise UsageError(f"A model is a .keras or .h5 file. Received: {str(path)!r}.")
+        raise UsageError(f"A Keras model is a .keras or .h5 file. Received: {str(path)!r}.")
     try:
         with path.open("rb") as file:
             if path.suffix == ".keras" and not zipfile.is_zipfile(file):

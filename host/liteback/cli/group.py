@@ -130,7 +130,7 @@ def _bars(names: Sequence[str]) -> Iterator[dict[str, Report]]:
         MofNCompleteColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    bars = Progress(*columns, console=err, transient=True, disable=not err.is_interactive)
 
     def report(name: str) -> Report:
         task = bars.add_task("", total=None, board=name)

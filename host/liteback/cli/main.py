@@ -77,23 +77,34 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except typer.Exit as end:
         return end.exit_code
-    except LitebackError as error:
-        return _failed(error, arguments)
     except (KeyboardInterrupt, typer.Abort) as interrupt:
-        words = " ".join(["Interrupted.", *map(str, interrupt.args)])
-        err.say(words)
-        return _documented(arguments, words, "Interrupted", 130)
+        return _interrupted(interrupt, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
         return 0
     except SystemExit:  # so a console of rich's own, which draws the help, ends where nobody reads on
         return 0
-    except Exception as error:  # noqa: BLE001  what is not a LitebackError is a bug, with two exceptions
-        return _other(error, arguments)
+    except Exception as error:  # noqa: BLE001  what is not a LitebackError is a bug, with some exceptions
+        if behind := _interrupt_behind(error):
+            return _interrupted(behind, arguments)
+        return _failed(error, arguments) if isinstance(error, LitebackError) else _other(error, arguments)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _interrupted(interrupt: BaseException, arguments: Sequence[str]) -> int:
+    words = " ".join(["Interrupted.", *map(str, interrupt.args)])
+    err.say(words)
+    return _documented(arguments, words, "Interrupted", 130)
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt of which an error tells: TensorFlow makes an ImportError of one, and what ends early may fail."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _failed(error: LitebackError, arguments: Sequence[str]) -> int:

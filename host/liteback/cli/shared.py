@@ -101,9 +101,9 @@ def raise_gates(failures: list[str]) -> None:
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """A bar on the terminal; nothing where stderr is no terminal."""
+    """A bar on the terminal; nothing where stderr is no terminal, or one that cannot go back to a line."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    bars = Progress(*columns, console=err, transient=True, disable=not err.is_interactive)
     task = bars.add_task("", total=None)
 
     def report(done: int, total: int, text: str) -> None:

@@ -69,7 +69,7 @@ def test_files_that_are_others(model: Path, recording: Path, tmp_path: Path, mon
     document("reconstruct", model, "-o", tmp_path / "model.keras")
     random = ["--random", 2]
     for arguments, says in (
-        (["compare", tmp_path / "text.txt", recording], "A model is a .keras or .h5 file. Received: "),
+        (["compare", tmp_path / "text.txt", recording], "A Keras model is a .keras or .h5 file. Received: "),
         (["compare", tmp_path / "text.keras", recording], "A .keras file is a zip archive. Received: "),
         (["compare", tmp_path / "model.keras", recording, "--html", "."], "Cannot write '.': Is a directory."),
         (["export", tmp_path / "model.keras", "--like", model, "-o", "."], "Cannot write '.': Is a directory."),
@@ -82,3 +82,14 @@ def test_files_that_are_others(model: Path, recording: Path, tmp_path: Path, mon
         assert done.returncode == 2, done.stderr
         assert says in done.stderr, done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_ctrl_c_while_a_library_is_loaded(model: Path, tmp_path: Path) -> None:
+    """An extension of TensorFlow's makes an ImportError of it; so does this module, which is found in its place."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    input()\n"
+        "except KeyboardInterrupt as interrupt:\n    raise ImportError('initialization failed') from interrupt\n"
+    )
+    where = f"PYTHONPATH={shlex.quote(str(tmp_path))}"
+    code, said = shell(f"{where} {LITEBACK} reconstruct {shlex.quote(str(model))} -o {tmp_path}/m.keras")
+    assert (code, said) == (130, "Interrupted.\n")

@@ -166,9 +166,24 @@ def test_a_file_without_codes_has_no_kernel_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("group", [False, True])
+def test_no_bar_on_a_terminal_that_cannot_go_back(group: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    console = Terminal()
+    console.file = io.StringIO()
+    for module in (shared, cli_group):
+        monkeypatch.setattr(module, "err", console)
+    with contextlib.ExitStack() as stack:
+        report = stack.enter_context(cli_group._bars(["pi"]))["pi"] if group else stack.enter_context(shared.progress())
+        report(1, 2, "comparing")
+    assert console.file.getvalue() == ""
+
+
+@pytest.mark.parametrize("group", [False, True])
 def test_no_bar_before_there_is_something_to_tell(group: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until then a board may ask for a password, which a bar would be drawn over."""
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     console, screen = Terminal(), io.StringIO()
     console.file = screen
     for module in (shared, cli_group):
