@@ -118,7 +118,7 @@ def test_no_board(cli: Cli) -> None:
     refused(cli, 3, "Connection refused", command=("deploy", "pi@127.0.0.1:1"))
     refused(cli, 2, "needs no deployment", command=("deploy", "local"))
     refused(cli, 2, "A target is", command=("deploy", "pi@-oProxyCommand=x"))
-    refused(cli, 2, "A group is one of", command=("deploy", "@nobody"))
+    refused(cli, 2, "which names none: see docs/boards.md", command=("deploy", "@nobody"))
 
 
 def test_a_password_is_asked_for_on_a_terminal_alone(sound: NamespaceBox, cli: Cli) -> None:
