@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .emit.build import emit, graph_of_signature
-from .emit.emission import Emission, Value, numerics_of
+from .emit.emission import Emission, Value, numerics_of, places
 from .emit.state import reset_state
 from .errors import UsageError
 from .ir import Graph, Model
@@ -36,17 +36,16 @@ class KerasTwin:
 
     def __init__(self, model: Any, graph: Graph, values: Mapping[int, Value], numerics: str, name: str) -> None:
         self.model, self.graph, self.numerics, self.name = model, graph, numerics, name
-        operations = {operation.name: operation for operation in model.operations}
-        missing = sorted({v.operation for v in values.values()} - operations.keys())
+        missing = sorted({v.operation for v in values.values()} - {operation.name for operation in model.operations})
         if missing:
             raise UsageError(
                 f"The model {name} is no reconstruction of this .tflite file: it has no layer {missing[0]!r} "
                 f"({len(missing)} of {len(values)} are missing). Layers keep the names that `reconstruct` gave them."
             )
-        places = {t: operations[v.operation]._inbound_nodes[v.call].output_tensors[v.output] for t, v in values.items()}
-        self._places = {t: id(place) for t, place in places.items()}
+        found = places(model, values)
+        self._places = {t: id(place) for t, place in found.items()}
         # The tensors that the file has time first: whether the model has one step of it.
-        self._one_step = {t: len(places[t].shape) == 2 for t, v in values.items() if v.time_first}
+        self._one_step = {t: len(found[t].shape) == 2 for t, v in values.items() if v.time_first}
         self._run = tf.function(self._traverse)
 
     @classmethod

@@ -18,13 +18,15 @@ from ..ir import Graph, Model, Signature
 from ..numerics.coverage import uncovered
 from ..numerics.profile import KernelProfile
 from ..passes import simplify_all
+from ..passes.per_sample import per_sample
 from . import ops  # noqa: F401  (fills the registry)
 from .batch import UnknownBatch
 from .builder import Builder
 from .emission import Emission, Numerics
+from .independence import check_independent
 from .limits import refusing
 from .registry import supported_ops
-from .state import States, reachable, undefined, variables_of
+from .state import SUBGRAPH_OPTIONS, States, reachable, undefined, variables_of
 from .ties import Ties
 from .verdict import problems
 
@@ -58,9 +60,11 @@ def emit(
         raise UnsupportedModel(found)
     with refusing("model", graph.name), _collecting_new_objects():
         initial = _initial_states(graphs, graph, numerics, profile)
+        apart = _apart(graph, initial)
         for free, carried in _attempts(graph, bool(initial.initial)):
             with suppress(UnknownBatch, UnsupportedModel):
-                return _tied(Builder(graphs, graph, numerics, free, profile, states=initial, carried=carried))
+                builder = Builder(graphs, graph, numerics, free, profile, states=initial, carried=carried)
+                return _tied(builder) if apart is None else _joined(replace(builder, graph=apart, joined=True), graph)
             gc.collect()  # cycles hold half a model, which would stay beside the whole one
         return _tied(Builder(graphs, graph, numerics, False, profile, states=initial))
 
@@ -105,6 +109,31 @@ def _tied(builder: Builder) -> Emission:
             return best
         del attempt, emission
         gc.collect()
+
+
+def _apart(graph: Graph, states: States) -> Graph | None:
+    """A graph of one sample, as it may have more; None where it runs others, remembers, or has shapes that vary."""
+    ends = [graph.tensors[t] for t in (*graph.inputs, *graph.outputs)]
+    known = all(-1 not in t.shape_signature and t.shape[:1] == (1,) and t.dtype != "string" for t in ends)
+    if not known or states.initial or any(n.op in SUBGRAPH_OPTIONS for n in graph.nodes):
+        return None
+    with suppress(LookupError, TypeError, ValueError, ZeroDivisionError):  # of a damaged file, whose emission tells it
+        return per_sample(graph)
+    return None
+
+
+def _joined(builder: Builder, graph: Graph) -> Emission:
+    """Build a graph that `_apart` gave; where the batch was joined to other axes, see that no sample needs another.
+
+    Raises:
+        UnknownBatch: one does.
+    """
+    emission = _tied(builder)
+    values = {t: value for t, value in emission.values.items() if t < len(graph.tensors)}
+    emission = replace(emission, graph=graph, values=values)
+    if any(graph.tensors[t].shape[:1] != (1,) for t in values) or len(builder.graph.tensors) > len(graph.tensors):
+        check_independent(emission)
+    return emission
 
 
 def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature], key: str) -> Graph:

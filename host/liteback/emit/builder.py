@@ -67,6 +67,7 @@ class Builder:
     prefix: str = ""  # before the names of nodes
     running: tuple[int, ...] = ()  # the subgraphs that this one runs in
     folding: Folding = field(default_factory=Folding)
+    joined: bool = False  # a first axis of more than one element is that of each sample, one after another
     carried: bool = False  # SHAPE gives a number for the extent of a first axis that varies: see batch.py
     ties: Ties = field(default_factory=Ties)
     variables: dict[Constant, Any] = field(default_factory=dict)  # what layers of their own give of constants
@@ -81,7 +82,7 @@ class Builder:
     def anew(self, ties: Ties) -> Builder:
         """A builder of the same graph that has built nothing yet."""
         new = Builder(self.graphs, self.graph, self.numerics, self.free_batch, self.profile, states=self.states.copy())
-        return replace(new, carried=self.carried, ties=ties)
+        return replace(new, joined=self.joined, carried=self.carried, ties=ties)
 
     def run(self) -> Emission:
         graph = self.graph
@@ -486,7 +487,7 @@ class Builder:
             raise UnknownBatch
         dynamic = any(-1 in self.graph.tensors[i].shape_signature for i in self.graph.inputs)
         as_file = (*tensor.shape[:axis], None, *tensor.shape[axis + 1 :])
-        if not dynamic and (tensor.shape[axis : axis + 1] != (1,) or shape != as_file):
+        if not dynamic and (shape != as_file or not (self.joined or tensor.shape[axis] == 1)):
             raise UnknownBatch
 
 

@@ -84,6 +84,12 @@ def operations(model: Any) -> Iterator[Any]:
             yield from operations(getattr(operation, attribute))
 
 
+def places(model: Any, values: Mapping[int, Value]) -> dict[int, Any]:
+    """Tensor index -> the KerasTensor of `model` where it is found."""
+    operations = {operation.name: operation for operation in model.operations}
+    return {t: operations[v.operation]._inbound_nodes[v.call].output_tensors[v.output] for t, v in values.items()}
+
+
 def numerics_of(model: Any) -> Numerics:
     """The numerics that a reconstructed model was built in."""
     if any(isinstance(op, ExactLayer) for op in operations(model)):

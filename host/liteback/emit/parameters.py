@@ -8,7 +8,7 @@ the mean of the training data, one value for all channels), and stays one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,13 +20,30 @@ ROLES = {"ADD": "bias", "SUB": "bias", "MUL": "scale"}
 
 def parameters(graph: Graph) -> Mapping[int, str]:
     """The constants that train, each with a name after the first node that reads it: `add_014_bias`."""
-    consumers, learned, found = graph.consumers(), _learned(graph), dict[int, str]()
+    consumers, learned = graph.consumers(), _learned(graph)
+    readers: dict[int, int] = {}  # node -> the constant
     for node in graph.nodes:
         for constant in _constants(node, graph):
-            readers = consumers[constant.index]
-            if constant.index not in found and all(_trains(n, constant, graph, learned) for n in readers):
-                found[constant.index] = f"{node.name}_{ROLES[node.op]}"
+            if all(_trains(n, constant, graph, learned) for n in consumers[constant.index]):
+                readers[node.index] = constant.index
+    found: dict[int, str] = {}
+    for node in graph.nodes:
+        if node.index in readers and not _is_repeated(node, readers, consumers):
+            found.setdefault(readers[node.index], f"{node.name}_{ROLES[node.op]}")
     return {t: name for t, name in found.items() if t not in graph.outputs}
+
+
+def _is_repeated(node: Node, readers: Mapping[int, int], consumers: Mapping[int, Sequence[Node]]) -> bool:
+    """Whether another scale, or shift, follows: mean and variance stand before what a normalization learned."""
+    role = ROLES[node.op]
+    while node.activation == "NONE":
+        following = consumers.get(node.outputs[0], ())
+        if len(following) != 1 or following[0].index not in readers:
+            break
+        (node,) = following
+        if ROLES[node.op] == role:
+            return True
+    return False
 
 
 def _learned(graph: Graph) -> Mapping[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..ir import Graph
 from .bias_scale import bias_scale
+from .flat_bias import flat_bias
 from .fold_dequantize import fold_dequantize
 from .hidden_state import hidden_state
 from .idle_state import idle_state
@@ -17,6 +18,7 @@ from .tensor_lists import tensor_lists
 # The order matters where a comment says so.
 PASSES = (
     signed_weights,
+    flat_bias,  # bias_scale knows those of one axis
     bias_scale,
     fold_dequantize,
     shared_zeros,  # of float16 constants, too, once they are folded

@@ -15,7 +15,10 @@ ZERO_PADDING = {3: layers.ZeroPadding1D, 4: layers.ZeroPadding2D, 5: layers.Zero
 
 @emits("CONCATENATION")
 def concatenation(*values, axis):
-    """Join tensors along an axis."""
+    """Join tensors along an axis; what is known, to each sample."""
+    source = next((v for v in values if is_symbolic(v) and v.shape[:1] == (None,)), None)
+    if source is not None and axis % len(source.shape):
+        values = [v if is_symbolic(v) or v.shape[0] != 1 else for_each_sample(source, v.shape[1:], v) for v in values]
     # The layer says that it gives floats, whatever it joins.
     if all(map(is_symbolic, values)) and len(values) > 1 and dtype_of(values[0]) == "float32":
         return Layer(layers.Concatenate, list(values), config={"axis": axis})

@@ -1,0 +1,158 @@
+"""Files of one sample whose first axis is not the batch all the way: the model takes any batch, sample by sample.
+
+Converters of PyTorch's networks drop the batch of one, join it to attention heads, or put other axes before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from liteback.emit.emission import Numerics
+from liteback.reconstruction import reconstruct, reconstruction
+from liteback.twin import KerasTwin
+from tflite_build import Op, Subgraph, Tensor, build_model
+
+from .case import rand
+
+Array = NDArray[Any]
+Step = tuple[str, tuple[Array, ...], Any, tuple[int, ...]]  # the operator, its constants, options, its result's shape
+BIAS, TOKEN = rand(4, 3, 1, seed=2), rand(1, 1, 5, seed=3)
+
+
+def build(
+    x: tuple[int, ...], *steps: tuple[str, tuple[Array, ...], Any, tuple[int, ...]], first: bool = False
+) -> bytes:
+    """x -> operators, each (name, its constants, options, the result's shape). first: constants stand before x."""
+    tensors, ops = [Tensor(x, name="x")], []
+    for op, constants, options, shape in steps:
+        last, at = ops[-1].outputs[0] if ops else 0, len(tensors)
+        tensors += [Tensor(c.shape, c.dtype.name, c) for c in constants]
+        known = list(range(at, at + len(constants)))
+        ops.append(Op(op, [*known, last] if first else [last, *known], [len(tensors)], options))
+        tensors.append(Tensor(shape))
+    return build_model(Subgraph(tensors, ops, [0], [len(tensors) - 1]))
+
+
+def to(*shape: int) -> Step:
+    return "RESHAPE", (np.int32(shape),), schema.ReshapeOptionsT(), shape
+
+
+def over(*axes: int, keep: bool = False) -> tuple[tuple[Array, ...], Any]:
+    return (np.int32(axes),), schema.ReducerOptionsT(keepDims=keep)
+
+
+def order(*perm: int) -> tuple[tuple[Array, ...], Any]:
+    return (np.int32(perm),), schema.TransposeOptionsT()
+
+
+def part(begin: list[int], size: list[int]) -> tuple[tuple[Array, ...], Any]:
+    return (np.int32(begin), np.int32(size)), schema.SliceOptionsT()
+
+
+HEADS = (1, 4, 3, 5)
+# The file, and what it computes of one sample x, without the batch.
+FILES: dict[str, tuple[bytes, Callable[[Array], Array]]] = {
+    "a batch that is dropped": (
+        build((1, 6), to(2, 3), ("SOFTMAX", (), schema.SoftmaxOptionsT(beta=1), (2, 3)), to(1, 6)),
+        lambda x: (np.exp(x.reshape(2, 3)) / np.exp(x.reshape(2, 3)).sum(-1, keepdims=True)).reshape(6),
+    ),
+    "heads that join it, with a number for each": (
+        build(HEADS, to(4, 3, 5), ("ADD", (BIAS,), schema.AddOptionsT(), (4, 3, 5)), to(*HEADS)),
+        lambda x: x + BIAS,
+    ),
+    "a mean over it": (
+        build((1, 3, 5), ("MEAN", *over(0, 2), (3,)), to(1, 3)),
+        lambda x: x.mean(-1),
+    ),
+    "another axis before it": (
+        build((1, 3, 5), ("TRANSPOSE", *order(1, 0, 2), (3, 1, 5)), ("SLICE", *part([1, 0, 0], [1, 1, 5]), (1, 1, 5))),
+        lambda x: x[1:2],
+    ),
+    "one of the parts before it": (
+        build(
+            (1, 2, 3, 5),
+            ("TRANSPOSE", *order(1, 0, 2, 3), (2, 1, 3, 5)),
+            ("GATHER", (np.int32(1),), schema.GatherOptionsT(axis=0), (1, 3, 5)),
+        ),
+        lambda x: x[1],
+    ),
+    "all samples of a slice": (build((1, 6), ("SLICE", *part([0, 1], [1, 3]), (1, 3))), lambda x: x[1:4]),
+    "all samples of a strided slice": (
+        build(
+            (1, 6),
+            (
+                "STRIDED_SLICE",
+                (np.int32([0, 1]), np.int32([1, 6]), np.int32([1, 2])),
+                schema.StridedSliceOptionsT(),
+                (1, 3),
+            ),
+        ),
+        lambda x: x[1:6:2],
+    ),
+    "a token before the others": (
+        build((1, 3, 5), ("CONCATENATION", (TOKEN,), schema.ConcatenationOptionsT(axis=1), (1, 4, 5)), first=True),
+        lambda x: np.concatenate([TOKEN[0], x]),
+    ),
+    "repeated to a shape": (
+        build((1, 2, 1, 5), ("BROADCAST_TO", (np.int32([1, 2, 3, 5]),), schema.BroadcastToOptionsT(), (1, 2, 3, 5))),
+        lambda x: np.broadcast_to(x, (2, 3, 5)),
+    ),
+    "a sum over steps that stand first": (
+        build((1, 3, 5), to(3, 5), ("CUMSUM", (np.int32(0),), schema.CumsumOptionsT(), (3, 5)), to(1, 3, 5)),
+        lambda x: x.cumsum(0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "function"), FILES.values(), ids=FILES)
+@pytest.mark.parametrize("numerics", ["float", "fakequant"])
+def test_every_sample_is_computed_by_itself(
+    data: bytes, function: Callable[[Array], Array], numerics: Numerics
+) -> None:
+    emission = reconstruction(data, numerics)
+    assert emission.model.inputs[0].shape[0] is None
+    x = rand(3, *emission.model.inputs[0].shape[1:], seed=4)
+    np.testing.assert_allclose(emission.model(x), np.stack([function(v) for v in x]), atol=1e-6)
+    shown = KerasTwin.of(emission).cumulative({emission.graph.inputs[0]: x[:1]})
+    assert {t: v.shape for t, v in shown.items()} == {t: emission.graph.tensors[t].shape for t in shown}
+    assert {t for n in emission.graph.nodes for t in n.outputs} <= shown.keys()
+
+
+BLOCKS = (np.int32([2, 2]), np.int32([[0, 0], [0, 0]]))
+BACKWARDS = schema.ReverseSequenceOptionsT(seqDim=0, batchDim=1)
+MIXED = {
+    "blocks that come before the batch": build(
+        (1, 4, 4, 2),
+        (
+            "SPACE_TO_BATCH_ND",
+            (np.int32([2, 2]), np.int32([[0, 0], [0, 0]])),
+            schema.SpaceToBatchNDOptionsT(),
+            (4, 2, 2, 2),
+        ),
+        to(1, 4, 8),
+    ),
+    "a reversed first axis": build(
+        (1, 3, 5),
+        to(3, 5),
+        (
+            "REVERSE_SEQUENCE",
+            (np.int32([2, 1, 3, 1, 2]),),
+            schema.ReverseSequenceOptionsT(seqDim=0, batchDim=1),
+            (3, 5),
+        ),
+        to(1, 15),
+    ),
+}
+
+
+@pytest.mark.parametrize("data", MIXED.values(), ids=MIXED)
+def test_a_file_whose_samples_would_mix_keeps_its_batch(data: bytes) -> None:
+    model = reconstruct(data)
+    assert model.inputs[0].shape[0] == 1
+    model(rand(*model.inputs[0].shape))
