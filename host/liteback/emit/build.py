@@ -24,7 +24,7 @@ from .batch import UnknownBatch
 from .builder import Builder
 from .emission import Emission, Numerics
 from .independence import check_independent
-from .limits import refusing
+from .limits import REFUSALS, refusing
 from .registry import supported_ops
 from .state import SUBGRAPH_OPTIONS, States, reachable, undefined, variables_of
 from .ties import Ties
@@ -62,7 +62,7 @@ def emit(
         initial = _initial_states(graphs, graph, numerics, profile)
         apart = _apart(graph, initial)
         for free, carried in _attempts(graph, bool(initial.initial)):
-            with suppress(UnknownBatch, UnsupportedModel):
+            with suppress(UnknownBatch, UnsupportedModel), refusing("model", graph.name):
                 builder = Builder(graphs, graph, numerics, free, profile, states=initial, carried=carried)
                 return _tied(builder) if apart is None else _joined(replace(builder, graph=apart, joined=True), graph)
             gc.collect()  # cycles hold half a model, which would stay beside the whole one
@@ -117,7 +117,7 @@ def _apart(graph: Graph, states: States) -> Graph | None:
     known = all(-1 not in t.shape_signature and t.shape[:1] == (1,) and t.dtype != "string" for t in ends)
     if not known or states.initial or any(n.op in SUBGRAPH_OPTIONS for n in graph.nodes):
         return None
-    with suppress(LookupError, TypeError, ValueError, ZeroDivisionError):  # of a damaged file, whose emission tells it
+    with suppress(*REFUSALS):  # of a damaged file, whose emission tells it
         return per_sample(graph)
     return None
 
@@ -131,7 +131,8 @@ def _joined(builder: Builder, graph: Graph) -> Emission:
     emission = _tied(builder)
     values = {t: value for t, value in emission.values.items() if t < len(graph.tensors)}
     emission = replace(emission, graph=graph, values=values)
-    if any(graph.tensors[t].shape[:1] != (1,) for t in values) or len(builder.graph.tensors) > len(graph.tensors):
+    lifted = any(not t.is_constant for t in builder.graph.tensors[len(graph.tensors) :])
+    if lifted or any(graph.tensors[t].shape[:1] != (1,) for t in values):
         check_independent(emission)
     return emission
 

@@ -102,6 +102,8 @@ class Builder:
         )
         values = {t: Value.of(v) for t, v in self.env.items() if is_symbolic(v)}
         values.update({t: Value.of(v, time_first=True) for t, v in self.loops.batch_first.items()})
+        shown = {operation.name for operation in model.operations}  # not what no output needs
+        values = {t: value for t, value in values.items() if value.operation in shown}
         return Emission(model, graph, self.numerics, values, tuple(self.bindings))
 
     def lay_out(self, arguments: Sequence[Any]) -> list[Any]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ir import Graph, Node, Tensor
 from .registry import EMITTERS, kernel_of
@@ -66,15 +68,20 @@ def _trains(node: Node, constant: Tensor, graph: Graph, learned: Mapping[int, in
     if constant.index not in [t.index for t in _constants(node, graph)]:
         return False
     (operand,) = (t for t in node.inputs if t != constant.index)
-    result = graph.tensors[node.outputs[0]].shape
-    channels = constant.shape
+    channels, result = constant.shape, graph.tensors[node.outputs[0]].shape
     while channels[:1] == (1,):
         channels = channels[1:]
-    if operand not in learned or channels != result[len(result) - len(channels) :]:
+    along = result[len(result) - len(channels) :]
+    if operand not in learned or any(d not in (1, r) for d, r in zip(channels, along, strict=True)):
         return False
-    if len(channels) == 1:
-        return np.unique(np.asarray(constant.data)).size > 1
-    return ROLES[node.op] == "bias" and learned[operand] == math.prod(channels)
+    if sum(d > 1 for d in channels) == 1:
+        return _is_learned(np.asarray(constant.data))
+    return ROLES[node.op] == "bias" and learned[operand] == math.prod(channels) and channels == along
+
+
+def _is_learned(vector: NDArray[Any]) -> bool:
+    """Whether its numbers may be; not of one value for all channels, or of a mask, whose size no weight has."""
+    return np.unique(vector).size > 1 and not (vector.dtype.kind == "f" and np.abs(vector).max() > 1e4)
 
 
 def _constants(node: Node, graph: Graph) -> list[Tensor]:

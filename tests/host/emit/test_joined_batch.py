@@ -124,6 +124,14 @@ def test_every_sample_is_computed_by_itself(
     assert {t for n in emission.graph.nodes for t in n.outputs} <= shown.keys()
 
 
+def test_what_no_output_needs_is_not_in_the_model() -> None:
+    tensors = [Tensor([1, 6]), Tensor([1, 6]), Tensor([1, 6])]
+    data = build_model(Subgraph(tensors, [Op("RELU", [0], [1]), Op("ABS", [0], [2])], [0], [1]))
+    emission = reconstruction(data)
+    assert emission.values.keys() == {0, 1}
+    assert KerasTwin.of(emission).cumulative({0: rand(1, 6)}).keys() == {0, 1}
+
+
 BLOCKS = (np.int32([2, 2]), np.int32([[0, 0], [0, 0]]))
 BACKWARDS = schema.ReverseSequenceOptionsT(seqDim=0, batchDim=1)
 MIXED = {

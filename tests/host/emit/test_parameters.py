@@ -120,6 +120,8 @@ PAIR, TABLE = Tensor([2], data=rand(2, seed=1)), Tensor([2, 2], data=rand(2, 2, 
 TRAINS = {
     "a shift": (added(PAIR), True),
     "a scale": (added(PAIR, "MUL"), True),
+    "a scale of an axis before the last": (added(Tensor([2, 1], data=rand(2, 1, seed=1)), "MUL"), True),
+    "a mask": (added(Tensor([2], data=np.float32([0, -1e9]))), False),
     "a bias behind a reshape": (added(TABLE), True),
     "beside a bias, a table": (added(TABLE, bias=True), False),
     "a scale of each element": (added(TABLE, "MUL"), False),
