@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from board.fixtures import arm_box, box, new_box  # noqa: F401  (fixtures)
 from liteback.session.board import Board
 from liteback.session.local import LocalAgent
 from liteback_deploy.target import LOCAL
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process of a test would ever see a Ctrl-C
 
 SHARED_MODELS = Path(__file__).parents[2] / "shared" / "models"
 
