@@ -150,6 +150,8 @@ class _Writer:
 
     def whole(self, node: Node) -> Node:
         """A slice that takes the one sample: it takes all there are."""
+        if self.tensors[node.outputs[0]].shape[:1] != (1,):
+            return node
         if node.op == "SLICE" and self.tensors[node.inputs[2]].data is not None:
             size = np.array(self.tensors[node.inputs[2]].data)
             size[0] = -1
