@@ -59,7 +59,8 @@ class Limitation:
 class Case:
     """options: the schema's own names in snake_case, enums by name. tolerance: of the range, or LSB when quantized.
 
-    expected: what TensorFlow 2.21's interpreter gives, where the board's runtime is older and crashes.
+    expected: what TensorFlow 2.21's interpreter gives, where the board's runtime is older and crashes, or
+    reads memory that is not its own.
     intermediates: the scales of what the operator computes inside.
     """
 

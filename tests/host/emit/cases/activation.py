@@ -15,7 +15,8 @@ CASES = [
         Case("SOFTMAX", [rand(*shape)], {"beta": beta}, name=name)
         for name, shape, beta in (("six-axes", (2, 1, 3, 1, 2, 4), 0.5), ("six-axes-empty", (2, 1, 0, 1, 2, 4), 1.0))
     ),
-    Case("LOG_SOFTMAX", [rand()], name="number"),
+    # Of a scalar 2.14 reads memory that is not its own: now and then it gives anything.
+    Case("LOG_SOFTMAX", [rand()], name="number", expected=[np.array(0, np.float32)]),
     *(Case(op, [X]) for op in SIMPLE),
     Case("GELU", [X], {"approximate": True}, name="approximate"),
     Case("GELU", [X], {"approximate": False}, name="exact"),
