@@ -20,11 +20,18 @@ pytestmark = pytest.mark.board
 WORKER = "liteback_agent.worker"
 
 
-def test_a_group_of_boards(new_box: Callable[..., NamespaceBox], cli: Cli, tmp_path: Path) -> None:
+@pytest.fixture
+def boards(new_box: Callable[..., NamespaceBox], cli: Cli) -> tuple[NamespaceBox, NamespaceBox]:
+    """The boards `one` and `other`, with an agent each."""
     one, other = new_box(), new_box()
     cli.knows(one=one, other=other)
     for name in ("one", "other"):
         cli.document("deploy", name)
+    return one, other
+
+
+def test_a_group_of_boards(boards: tuple[NamespaceBox, NamespaceBox], cli: Cli, tmp_path: Path) -> None:
+    _, other = boards
     model, lab = tmp_path / "chain.tflite", tmp_path / "lab"
     model.write_bytes(small_models.chain(4))
     capture = ("capture", model, "--random", 3, "--target", "@lab", "-o", lab)
@@ -57,12 +64,9 @@ def test_a_group_of_boards(new_box: Callable[..., NamespaceBox], cli: Cli, tmp_p
 
 @pytest.mark.parametrize("seconds_lost", [1, 30], ids=["just lost", "waited for"])
 def test_ctrl_c_while_a_board_of_a_group_is_lost(
-    seconds_lost: float, new_box: Callable[..., NamespaceBox], cli: Cli, tmp_path: Path
+    seconds_lost: float, boards: tuple[NamespaceBox, NamespaceBox], cli: Cli, tmp_path: Path
 ) -> None:
-    one, other = new_box(), new_box()
-    cli.knows(one=one, other=other)
-    for name in ("one", "other"):
-        cli.document("deploy", name)
+    one, other = boards
     model, lab = tmp_path / "chain.tflite", tmp_path / "lab"
     model.write_bytes(small_models.chain(4))
     command = cli.command("capture", model, "--random", 100_000, "--target", "@lab", "-o", lab)

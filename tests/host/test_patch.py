@@ -67,6 +67,7 @@ def sparse_layer(twice: bool = False) -> bytes:
 ZEROS = np.zeros(4, np.float32)
 FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is rounded by
     "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float", 0),
+    "a bias that is a column": (two_layers(*kernels("float32"), bias=rand(4, 1, seed=7)), "float", 0),
     "one layer, two biases": (one_layer_twice(), "fakequant", 0.01),
     "sparse float16": (sparse_layer(), "float", 2**-11),
     "sparse float16 in two places": (sparse_layer(twice=True), "float", 2**-11),

@@ -21,14 +21,14 @@ from ..numerics.profile import KernelProfile
 from ..passes.fold_dequantize import folded_quantization, held
 from . import ops  # noqa: F401  (fills the registry)
 from .batch import UnknownBatch, check_arithmetic, holds_batch
-from .emission import Binding, Emission, Numerics, Value
+from .emission import Binding, Emission, Numerics, Value, shown
 from .exact_layer import exact_result, operator_of
 from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
 from .limits import Folding, built, refusing
 from .loop_layer import RecurrentLoops
 from .moved import filled, moved
-from .names import NameBook, is_symbolic, model_name
+from .names import NameBook, as_list, is_symbolic, model_name
 from .op_layer import OpLayer, OutputSpec, beside
 from .parameters import parameters
 from .regions import Regions
@@ -36,7 +36,7 @@ from .registry import EMITTERS, Context, Emitter, Layer, kernel_of
 from .sharing import SharedLayers
 from .sparsity import keep_zeros
 from .state import Handle, Memory, States, tensor_handle
-from .ties import Constant, Ties, place, table
+from .ties import Constant, Ties, leads_to_tables, place, table
 from .verdict import CLAMPS
 from .weight import Weight
 
@@ -102,9 +102,7 @@ class Builder:
         )
         values = {t: Value.of(v) for t, v in self.env.items() if is_symbolic(v)}
         values.update({t: Value.of(v, time_first=True) for t, v in self.loops.batch_first.items()})
-        shown = {operation.name for operation in model.operations}  # not what no output needs
-        values = {t: value for t, value in values.items() if value.operation in shown}
-        return Emission(model, graph, self.numerics, values, tuple(self.bindings))
+        return Emission(model, graph, self.numerics, shown(model, values), tuple(self.bindings))
 
     def lay_out(self, arguments: Sequence[Any]) -> list[Any]:
         """Make operations of the graph's nodes; the values of its inputs -> those of its outputs."""
@@ -322,7 +320,8 @@ class Builder:
             return self.states.current.get(tensor_handle(self.graph, index))
         if tensor.data is None:
             return None
-        if (self.graph.index, index) in self.ties.variables or (index in self.parameters and not weight):
+        trains = index in self.parameters and not weight and leads_to_tables(self.anchor)
+        if trains or (self.graph.index, index) in self.ties.variables:
             return self._variable(index)
         coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
         if weight and (coded is not None or tensor.dtype.startswith("float")):
@@ -387,17 +386,17 @@ class Builder:
         if fused and inside:
             recipe = replace(recipe, config={**recipe.config, "activation": fused})
         value = self.called(recipe, self.name_of(node) + suffix)
-        if any(map(is_symbolic, _as_list(value))):
+        if any(map(is_symbolic, as_list(value))):
             self.names.keep(value)
         if bias is not None:
             value = keras.ops.add(value, bias)
-        values = _as_list(value) if inside else self._activated(node, value)
+        values = as_list(value) if inside else self._activated(node, value)
         return [recipe.then(v) for v in values] if recipe.then else values
 
     def called(self, recipe: Layer, name: str) -> Any:
         """The result of a recipe's layer: the same one again where another node has the same constants and settings."""
         weights = [w for w in recipe.weights if w is not None]
-        narrow = {str(v.dtype) for v in _as_list(recipe.inputs)} & {"float16", "float64"}
+        narrow = {str(v.dtype) for v in as_list(recipe.inputs)} & {"float16", "float64"}
         # A layer makes its inputs its own type.
         config = {**recipe.config, "dtype": min(narrow)} if narrow else recipe.config
         kind = (recipe.cls, repr(sorted(config.items())))
@@ -414,8 +413,8 @@ class Builder:
         value = built(layer, recipe)
         layer.set_weights([np.asarray(w) for w in weights])
         keep_zeros(layer, weights, self.graphs)
-        if not any(map(is_symbolic, _as_list(recipe.inputs))):  # it is computed at once, and is not in the model
-            for result in _as_list(value):
+        if not any(map(is_symbolic, as_list(recipe.inputs))):  # it is computed at once, and is not in the model
+            for result in as_list(value):
                 self.folding.spend(result.shape)
             return layer(recipe.inputs, **recipe.given)
         self.bindings += [Binding(layer.name, i, part) for i, w in enumerate(weights) for part in w.parts]
@@ -437,7 +436,7 @@ class Builder:
 
     def _settled(self, node: Node, result: Any) -> Sequence[Any]:
         """Results of operations, in the shapes that the file knows them to have where Keras does not."""
-        values = _as_list(result)
+        values = as_list(result)
         for k, (value, index) in enumerate(zip(values, node.outputs, strict=False)):
             extents = self._extents(node, self.graph.tensors[index])
             if not is_symbolic(value) or len(value.shape) != len(extents):
@@ -460,7 +459,7 @@ class Builder:
 
     def _activated(self, node: Node, value: Any) -> Sequence[Any]:
         fused = CLAMPS.get(node.activation)
-        return [_clamped(v, fused) for v in _as_list(value)] if fused else _as_list(value)
+        return [_clamped(v, fused) for v in as_list(value)] if fused else as_list(value)
 
     def _quantized(self, value: Any, tensor: Tensor, name: str) -> Any:
         if value is None or isinstance(value, Handle):
@@ -497,7 +496,3 @@ def _clamped(value: Any, activation: str) -> Any:
     if activation == "hard_tanh" and "int" in str(value.dtype):
         return keras.ops.clip(value, -1, 1)  # the activation's limits are floats
     return keras.layers.Activation(activation)(value)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]

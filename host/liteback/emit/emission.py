@@ -84,6 +84,12 @@ def operations(model: Any) -> Iterator[Any]:
             yield from operations(getattr(operation, attribute))
 
 
+def shown(model: Any, values: Mapping[int, Value]) -> dict[int, Value]:
+    """The values that are in a model: what no output needs is not."""
+    names = {operation.name for operation in model.operations}
+    return {t: value for t, value in values.items() if value.operation in names}
+
+
 def places(model: Any, values: Mapping[int, Value]) -> dict[int, Any]:
     """Tensor index -> the KerasTensor of `model` where it is found."""
     operations = {operation.name: operation for operation in model.operations}

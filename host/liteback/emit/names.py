@@ -85,6 +85,11 @@ def is_symbolic(value: Any) -> bool:
     return isinstance(value, keras.KerasTensor)
 
 
+def as_list(value: Any) -> list[Any]:
+    """One value or several, as several."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def _operation(value: Any) -> Any:
     return _first(value)._keras_history.operation
 

@@ -54,7 +54,11 @@ def _learned(graph: Graph) -> Mapping[int, int]:
     A normalization of the input as it is, which takes its statistics anew each time (RSQRT), is learned as well.
     """
     found: dict[int, int] = {}
+    varies = set(graph.inputs)
     for node in graph.nodes:
+        if varies.isdisjoint(node.inputs):
+            continue  # a number, computed at once
+        varies.update(node.outputs)
         weights = _weights(node, graph)
         if weights or node.op == "RSQRT" or not found.keys().isdisjoint(node.inputs):
             units = found.get(node.inputs[0], 0) if node.op == "RESHAPE" else 0

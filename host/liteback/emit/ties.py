@@ -53,8 +53,13 @@ def table(weight: Weight, place: Any) -> Layer:
     return Layer(keras.layers.Embedding, place, [row], dict(zip(("input_dim", "output_dim"), row.shape, strict=True)))
 
 
+def leads_to_tables(anchor: Any) -> bool:
+    """Whether `place` can be made of a tensor of the model."""
+    return anchor is not None and anchor.dtype != "string"
+
+
 def place(anchor: Any) -> Any:
     """Zero, int32 (), as a tensor of the model that `anchor` is one of."""
-    if anchor is None or anchor.dtype == "string":
+    if not leads_to_tables(anchor):
         raise NotImplementedError("it has weights that no layer of its own holds, and no input of numbers leads there")
     return keras.ops.sum(keras.ops.zeros_like(anchor, dtype="int32"))

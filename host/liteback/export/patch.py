@@ -133,6 +133,7 @@ def _write(
         "int64",
     ):
         raise UsageError(f"{binding.layer}: weights of type {tensor.dtype} cannot be written back in place.")
+    new, touched = (array.reshape(tensor.data.shape) for array in (new, touched))  # a bias may have any: flat_bias.py
     if not np.isfinite(new).all():
         raise UsageError(f"{binding.layer}: its new weights hold NaN or infinity. Did the training diverge?")
     codes, clipped = encode(new, tensor)

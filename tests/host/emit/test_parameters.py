@@ -139,6 +139,17 @@ def test_only_a_bias_or_a_scale_or_shift_of_channels_is_one(data: bytes, trains:
     assert all(p in ("add_002_bias/embeddings", "mul_002_scale/embeddings") for p in paths)
 
 
+def test_what_is_computed_at_once_stays_a_number() -> None:
+    """Rows of a table that are always the same, and what is added to them: the batch is free all the same."""
+    tensors = [Tensor([1, 2, 4]), Tensor([9, 4], data=rand(9, 4)), Tensor([2], "int32", np.int32([3, 5]))]
+    tensors += [Tensor([2, 4]), Tensor([4], data=rand(4)), Tensor([2, 4]), Tensor([1, 2, 4])]
+    ops = [Op("GATHER", [1, 2], [3], schema.GatherOptionsT(axis=0)), Op("ADD", [3, 4], [5], schema.AddOptionsT())]
+    ops.append(Op("MUL", [0, 5], [6], schema.MulOptionsT()))
+    model = reconstruct(build_model(Subgraph(tensors, ops, [0], [6])))
+    assert model.inputs[0].shape[0] is None
+    assert model.trainable_variables == []
+
+
 def test_what_is_taken_off_an_input_does_not_train() -> None:
     tensors = [Tensor([1, 3]), Tensor([3], data=rand(3)), Tensor([1, 3]), Tensor([2, 3], data=rand(2, 3))]
     ops = [Op("SUB", [0, 1], [2], schema.SubOptionsT())]
