@@ -25,7 +25,7 @@ from .emission import Binding, Emission, Numerics, Value, shown
 from .exact_layer import exact_result, operator_of
 from .fake_quant import FakeQuant
 from .hybrid import dynamic_quant
-from .limits import Folding, built, refusing
+from .limits import Folding, refusing
 from .loop_layer import RecurrentLoops
 from .moved import filled, moved
 from .names import NameBook, as_list, is_symbolic, model_name
@@ -37,6 +37,7 @@ from .sharing import SharedLayers
 from .sparsity import keep_zeros
 from .state import Handle, Memory, States, tensor_handle
 from .ties import Constant, Ties, leads_to_tables, place, table
+from .variables import built, fill
 from .verdict import CLAMPS
 from .weight import Weight
 
@@ -411,7 +412,7 @@ class Builder:
             return layer(recipe.inputs, **recipe.given)
         layer = recipe.cls(name=name, **config)
         value = built(layer, recipe)
-        layer.set_weights([np.asarray(w) for w in weights])
+        fill(layer, weights)
         keep_zeros(layer, weights, self.graphs)
         if not any(map(is_symbolic, as_list(recipe.inputs))):  # it is computed at once, and is not in the model
             for result in as_list(value):

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from ..errors import Problem, UnsupportedModel
-from .names import is_symbolic
-from .registry import Layer
 
 _SMALL = 1024  # elements; values of a larger constant do not say how large a result is
 
@@ -89,44 +86,3 @@ def _stand_in(value: Any) -> Any:
     if not isinstance(value, np.ndarray) or value.size <= _SMALL or value.dtype == object:
         return value
     return tf.compat.v1.placeholder(value.dtype, value.shape)
-
-
-def built(layer: Any, recipe: Layer) -> Any:
-    """Call a new layer of a recipe, so that it has its variables; its symbolic result.
-
-    They are memory that nothing was written to till the file's weights are set: random values, or zeros, would be
-    pages that the allocator keeps. The layer's configuration is not touched. A layer that wants other weights than the
-    file has gets no memory for them.
-
-    Raises: ValueError for such a layer.
-    """
-    slots = [name for name in vars(layer) if name.endswith("_initializer") and getattr(layer, name) is not None]
-    kept = {name: getattr(layer, name) for name in slots}
-    unset = _unset({w.shape for w in recipe.weights if w is not None})
-    for name in slots:
-        setattr(layer, name, unset)
-    inputs = recipe.inputs if isinstance(recipe.inputs, (list, tuple)) else [recipe.inputs]
-    known = not any(map(is_symbolic, inputs))
-    value = layer(_described(recipe.inputs) if known else recipe.inputs, **recipe.given)
-    for name, initializer in kept.items():
-        setattr(layer, name, initializer)
-    return value
-
-
-def _described(value: Any) -> Any:
-    """Known arrays as KerasTensors, which have a shape and take no memory."""
-    if isinstance(value, (list, tuple)):
-        return [_described(v) for v in value]
-    return keras.KerasTensor(value.shape, str(value.dtype)) if isinstance(value, np.ndarray) else value
-
-
-def _unset(shapes: Collection[tuple[int, ...]]) -> Callable[..., Any]:
-    """An initializer that knows no other shapes than these."""
-
-    def unset(shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
-        if tuple(shape) not in shapes:
-            known = ", ".join(str(list(s)) for s in shapes)
-            raise ValueError(f"it needs a weight of shape {list(shape)}; the file has {known}")
-        return tf.raw_ops.Empty(shape=shape, dtype=dtype)
-
-    return unset

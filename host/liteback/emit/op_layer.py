@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .registry import Emitter, kernel_of
+from .variables import assign
 from .weight import Weight
 
 TENSOR, ABSENT = "tensor", "absent"
@@ -51,7 +52,7 @@ class ConstantsLayer(keras.layers.Layer):
         """Put the operator's constants into the variables that hold them."""
         for position, value in enumerate(inputs):
             if self.constant(position) is not None:
-                self.constant(position).assign(np.asarray(value))
+                assign(self.constant(position), np.asarray(value))
 
     def _add_constant(self, position: int, argument: dict[str, Any]) -> None:
         variable = self.add_weight(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..ir import Quantization
 from ..numerics.affine import dequantize
+from ..numerics.aligned import aligned
 
 Step = tuple[str, tuple[int, ...], tuple[int, ...]]  # what was done, its argument, the shape before
 
@@ -45,10 +46,13 @@ class Weight:
             return self.joined
         codes, grid, steps = self.stored, self.quantization, list(self.steps)
         # The codes turn first: they are the smaller, and real values would be in memory once more.
-        while grid is not None and not grid.block_size and steps and steps[0][0] == "transpose":
+        while steps and steps[0][0] == "transpose" and not (grid and grid.block_size):
             _, perm, _ = steps.pop(0)
-            codes, grid = codes.transpose(perm), grid.transpose(perm)
-        array = codes.astype(self.dtype, copy=False) if grid is None else dequantize(codes, grid)
+            codes, grid = codes.transpose(perm), grid and grid.transpose(perm)
+        if grid is not None:
+            array = dequantize(codes, grid)
+        else:
+            array = codes if codes.dtype == self.dtype else aligned(codes, self.dtype)
         for step, argument, _ in steps:
             array = array.transpose(argument) if step == "transpose" else array.reshape(argument)
         return array
@@ -122,6 +126,7 @@ class Joined:
 def concatenate(weights: Sequence[Weight], axis: int) -> Joined:
     """Put weights side by side; each knows its own part of the result (axis counts from 0)."""
     whole = np.concatenate([w.value for w in weights], axis)
+    whole.flags.writeable = False  # its parts keep it
     stops = np.cumsum([w.shape[axis] for w in weights]).tolist()
     parts = tuple(
         replace(w, joined=whole, steps=(*w.steps, ("part", (axis, stop - w.shape[axis], stop), w.shape)))

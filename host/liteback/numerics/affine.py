@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir import CODE_RANGE, QUANTIZED_TYPES, Quantization, numpy_dtype
+from .aligned import aligned
 
 
 def dequantize(codes: NDArray[Any], quantization: Quantization) -> NDArray[np.float32]:
@@ -23,7 +24,7 @@ def dequantize(codes: NDArray[Any], quantization: Quantization) -> NDArray[np.fl
     scale, zero_point = quantization.along(codes.ndim)
     # float32 holds every difference of two 16-bit codes exactly; wider ones need float64 till the end.
     work = np.dtype(np.float32 if codes.dtype.itemsize <= 2 else np.float64)
-    real: NDArray[Any] = codes.astype(work, order="C")
+    real = aligned(codes, work)
     real -= zero_point.astype(work)  # in place: a network's largest weight is a good part of its memory
     real *= scale.astype(work)
     return np.asarray(real, np.float32)
