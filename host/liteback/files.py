@@ -46,14 +46,37 @@ def write_output(path: Path | str, data: str | bytes) -> None:
         raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
 
 
+def check_file(path: Path) -> None:
+    """That a file could be written at `path`, to be asked before the work whose result goes there.
+
+    Raises:
+        UsageError: `path` is a folder, or where it would be may not be written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"Cannot write {str(path)!r}: {os.strerror(errno.EISDIR)}.")
+    _check_place(path, next(p for p in path.absolute().parents if os.path.lexists(p)))
+
+
 def check_folder(folder: Path, what: str, *marks: str) -> None:
     """That a folder to write to is new, empty, or of the same kind: one of `marks`, which are globs, matches in it.
 
     Raises:
-        UsageError: it holds something else.
+        UsageError: it holds something else, or may not be written to.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not any(next(folder.glob(mark), None) for mark in marks):
+    if not folder.is_dir():
+        _check_place(folder, next(p for p in folder.absolute().parents if os.path.lexists(p)))
+        return
+    if any(folder.iterdir()) and not any(next(folder.glob(mark), None) for mark in marks):
         raise UsageError(f"The folder {str(folder)!r} holds something other than {what}. Choose another name.")
+    _check_place(folder, folder)
+
+
+def _check_place(path: Path, folder: Path) -> None:
+    """folder: what is there of the folders on the way to `path`."""
+    if not folder.is_dir():
+        raise UsageError(f"Cannot write {str(path)!r}: {str(folder)!r} is not a folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"Cannot write {str(path)!r}: the folder {str(folder)!r} may not be written to.")
 
 
 def read_model(model: str | Path | bytes) -> bytes:

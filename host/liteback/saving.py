@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from .emit.emission import Emission
 from .errors import UsageError
-from .files import check_folder
+from .files import check_file, check_folder
 from .ir import Graph
 
 _SERVED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # what TensorFlow takes as the name of an operation
@@ -33,9 +33,8 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
     Raises:
         UsageError: the ending is none of these, the format cannot hold the model, or `path` cannot be written.
     """
-    check_ending(path)
+    check_output(path)
     writer = _WRITERS.get(path.suffix)
-    check_folder(path, "a SavedModel", "saved_model.pb")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _beside(path) as fresh:
@@ -49,9 +48,13 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
         raise UsageError(f"Cannot write {str(path)!r}: {error.message}.") from error
 
 
-def check_ending(path: Path) -> None:
-    """What `save` asks of the ending, to be asked before there is a model. Raises: UsageError."""
-    if path.suffix and path.suffix not in _WRITERS:
+def check_output(path: Path) -> None:
+    """What `save` asks of a path, to be asked before there is a model. Raises: UsageError."""
+    if not path.suffix:
+        check_folder(path, "a SavedModel", "saved_model.pb")
+    elif path.suffix in _WRITERS:
+        check_file(path)
+    else:
         raise UsageError(
             f"The ending says the format: .keras, .h5, or none for a SavedModel folder. Received: {path.name!r}."
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from liteback.errors import UsageError
-from liteback.files import write_atomic, write_output
+from liteback.files import check_file, check_folder, write_atomic, write_output
 
 
 def test_text_and_bytes_are_written_and_replaced(tmp_path: Path) -> None:
@@ -33,3 +34,36 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Cannot write .*folder'"):
         write_output(tmp_path / "folder", "nor for a user")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_places_that_cannot_be_written_to_are_named_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thing").touch()
+
+    def folder(path: Path) -> None:
+        check_folder(path, "a recording", "manifest.json")
+
+    for check, place, says in (
+        (check_file, "file/report.html", "file' is not a folder"),
+        (check_file, "file/deep/report.html", "file' is not a folder"),
+        (check_file, "other", "Is a directory"),
+        (folder, "file/recording", "file' is not a folder"),
+        (folder, "other", "holds something other than a recording"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            check(tmp_path / place)
+    for place in ("report.html", "new/report.html", "file"):
+        check_file(tmp_path / place)
+    for place in ("new", "new/recording"):
+        folder(tmp_path / place)
+    (tmp_path / "other" / "manifest.json").touch()
+    folder(tmp_path / "other")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_read_only_is_named_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "sealed").mkdir(0o500)
+    for check in (check_file, lambda path: check_folder(path, "a recording")):
+        with pytest.raises(UsageError, match="sealed' may not be written to"):
+            check(tmp_path / "sealed" / "new")

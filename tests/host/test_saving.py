@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from liteback.errors import UsageError
 from liteback.lift import lift
 from liteback.reconstruction import reconstruction, signature_reconstructions
-from liteback.saving import check_ending, save
+from liteback.saving import check_output, save
 from liteback.twin import OutputsOnly, load_model
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
@@ -86,7 +86,7 @@ def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_another_ending_is_refused() -> None:
-    check_ending(Path("model.keras"))
-    check_ending(Path("folder"))
+    check_output(Path("model.keras"))
+    check_output(Path("folder"))
     with pytest.raises(UsageError, match=r"\.h5.*'model\.onnx'"):
-        check_ending(Path("model.onnx"))
+        check_output(Path("model.onnx"))

@@ -52,12 +52,10 @@ def reconstruct(
 ) -> None:
     """Bring a .tflite file back as a trainable Keras model."""
     load_tensorflow()
-    from ..files import check_folder
     from ..reconstruction import reconstruction, signature_reconstructions
-    from ..saving import check_ending, interface_names, save
+    from ..saving import check_output, interface_names, save
 
-    check_ending(output)
-    check_folder(output, "a SavedModel", "saved_model.pb")
+    check_output(output)
     started = time.perf_counter()
     if output.suffix or signature is not None:
         made = {"serving_default": reconstruction(model, numerics, signature, profile)}  # type: ignore[arg-type]
@@ -126,9 +124,13 @@ def compare(
     if len(others) != 1:
         raise UsageError(f"A model is compared with one recording. Received: {len(others)}.")
     (recording,) = others
+    from ..files import check_file, write_output
+
+    for wanted in (html, junit):
+        if wanted is not None:
+            check_file(wanted)
     load_tensorflow()
     from ..api import compare as run
-    from ..files import write_output
     from ..recording import Recording
     from ..report import ReportData, render
     from ..report import junit as junit_xml
@@ -226,10 +228,12 @@ def export(
         raise UsageError(
             f"The file {str(output)!r} holds something other than a TensorFlow Lite model. Choose another name."
         )
+    from ..files import check_file, write_output
+
+    check_file(output)
     original, _ = read(like)
     load_tensorflow()
     from ..export.patch import patch
-    from ..files import write_output
     from ..twin import load_model
 
     patched = patch(load_model(model), original)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..calibration.calibrate import Calibration
     from ..comparison.agreement import Agreement
-    from ..comparison.result import Comparison, Row
+    from ..comparison.result import Comparison, Mode, Row
     from ..deployment import Deployed
     from ..doctor import Check
     from ..export.patch import Patched
@@ -154,7 +154,10 @@ def comparison(console: Terminal, result: Comparison) -> None:
     differ = [_share(row.value("isolated", "lsb_differ")) for row in ranked[:SHOWN]]
     wide = console.width >= 80  # else without the operators: a layer's name says what it is
     operator = ["operator"] * wide
-    rows = table("", "layer", *operator, ">isolated", *[">differ"] * any(differ), ">cumulative", ">SQNR dB")
+    shares = all(row.value("isolated", "lsb_max") is None for row in ranked[:SHOWN])  # then the header has their unit
+    unit = "" if shares else " of range"
+    isolated, cumulative = (f">{mode}\nof range" if shares else f">{mode}" for mode in ("isolated", "cumulative"))
+    rows = table("", "layer", *operator, isolated, *[">differ"] * any(differ), cumulative, ">SQNR dB")
     rows.columns[0].no_wrap, rows.columns[1].no_wrap = True, wide
     if wide:
         rows.columns[2].overflow = "ellipsis"
@@ -163,9 +166,9 @@ def comparison(console: Terminal, result: Comparison) -> None:
             DRIFT if row.drift else verdict(row.agrees),
             row.node,
             *[row.op] * wide,
-            _error(row, "isolated"),
+            _error(row, "isolated", unit),
             *[share] * any(differ),
-            _error(row, "cumulative"),
+            _error(row, "cumulative", unit),
             _number(row.value("cumulative", "sqnr_db")),
         )
     console.draw(rows)
@@ -191,14 +194,16 @@ def _fault(result: Comparison) -> str:
     return "first fault: none"
 
 
-def _error(row: Row, mode: Any) -> str:
-    lsb = row.value(mode, "lsb_max")
-    if lsb is not None:
-        return f"{lsb:g} LSB"
-    relative = row.value(mode, "max_abs_over_range")
-    if relative is None:
+def _error(row: Row, mode: Mode, unit: str) -> str:
+    """The largest error: in codes, or as a share of the tensor's range."""
+    metrics = row.metrics(mode)
+    if metrics is None:
         return ""
-    return f"{relative:.1e} of range" if relative else "0"
+    if metrics.lsb_max is not None:
+        return f"{metrics.lsb_max:g} LSB"
+    if metrics.reference_all_zero:
+        return "board is all zero"
+    return f"{metrics.max_abs_over_range:.1e}{unit}" if metrics.max_abs_over_range else "0"
 
 
 def _number(value: float | None) -> str:

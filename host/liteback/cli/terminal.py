@@ -28,7 +28,7 @@ class Terminal(Console):
     def draw(self, rows: Table) -> None:
         """A table. Columns that do not wrap do, where they leave the others no room: nothing is cut off."""
         stiff = [c for c in rows.columns if c.no_wrap]
-        taken = sum(max(cell_len(str(cell)) for cell in (c.header, *c.cells)) for c in stiff)
+        taken = sum(max(_width(cell) for cell in (c.header, *c.cells)) for c in stiff)
         if taken + 2 * len(rows.columns) + _LEAST * (len(rows.columns) - len(stiff)) > self.width:
             for column in stiff:
                 column.no_wrap = False
@@ -36,3 +36,8 @@ class Terminal(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # a reader that leaves is no failure; rich itself would exit with 1
+
+
+def _width(cell: object) -> int:
+    """Characters of a cell's longest line."""
+    return max(cell_len(line) for line in str(cell).split("\n"))

@@ -147,6 +147,24 @@ def test_of_a_file_quantized_in_part_every_layer_is_shown(recording: Recording) 
     assert lines[0].startswith("!!")
 
 
+def test_the_header_has_a_unit_that_all_share(recording: Recording) -> None:
+    found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
+    floats = [row for row in found.rows if row.value("isolated", "lsb_max") is None]
+    lines = shown(tables.comparison, replace(found, rows=tuple(floats)), width=80).splitlines()
+    assert lines[0].split() == ["isolated", "cumulative"]
+    assert lines[1].split() == ["layer", "operator", "of", "range", "of", "range", "SQNR", "dB"]
+    assert "2.9e-02" in "".join(lines[2:])
+    assert not any("of range" in line for line in lines[2:])
+
+
+def test_a_board_that_gave_nothing_but_zeros_is_named(recording: Recording) -> None:
+    found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
+    row = next(row for row in found.rows if row.value("isolated", "lsb_max") is None)
+    assert row.isolated is not None
+    dead = replace(row, isolated=replace(row.isolated, reference_all_zero=True))
+    assert "board is all zero" in shown(tables.comparison, replace(found, rows=(dead,)))
+
+
 def test_drift_is_no_fault(recording: Recording) -> None:
     found = compare(GRAPH, recording, FakeTwin())
     assert found.passed
