@@ -53,6 +53,13 @@ ENUM_OPTIONS: Mapping[str, Mapping[int, str]] = {
     "combiner": _names(schema.CombinerType),
     "kernel_type": _names(schema.LSTMKernelType),
     "reduce_function": _names(schema.ReduceWindowFunction),
+    "algorithm": _names(schema.RngAlgorithm),
+}
+
+# Operators that read of a subgraph what it computes, and do not run it: which option names it.
+REGIONS: Mapping[str, str] = {
+    "STABLEHLO_SCATTER": "update_computation_subgraph_index",
+    "STABLEHLO_REDUCE_WINDOW": "body_subgraph_index",
 }
 
 # Operators whose option table is not called like themselves. None: the schema has no options for them.
@@ -89,6 +96,7 @@ def lift(data: bytes | FlatModel) -> Model:
         raise InvalidModel("A .tflite file holds at least one subgraph. Received: none. There is nothing to run in it.")
     _check_sharing(flat)
     graphs = tuple(_graph(flat, i, g, problems) for i, g in enumerate(root.subgraphs))
+    graphs = tuple(_with_regions(g, graphs, problems) for g in graphs)
     signatures = tuple(_signature(s, graphs, problems) for s in root.signatureDefs or ())
     if problems:
         more = [f"... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
@@ -145,6 +153,23 @@ def _graph(flat: FlatModel, index: int, raw: Any, problems: list[str]) -> Graph:
             blocks = _blockwise(t.quantization.details, f"{where}, tensor {i}", tensors[i].shape, tensors, problems)
             tensors = (*tensors[:i], replace(tensors[i], quantization=blocks), *tensors[i + 1 :])
     return Graph(index, _text(raw.name), tensors, tuple(nodes), graph_inputs, graph_outputs)
+
+
+def _with_regions(graph: Graph, graphs: tuple[Graph, ...], problems: list[str]) -> Graph:
+    """A graph whose nodes have the operators of their regions as one more option, `region`."""
+    nodes = list(graph.nodes)
+    for place, node in enumerate(nodes):
+        if node.op not in REGIONS:
+            continue
+        index = node.options[REGIONS[node.op]]
+        if 0 <= index < len(graphs):
+            region = tuple(n.op for n in graphs[index].nodes)
+            nodes[place] = replace(node, options={**node.options, "region": region})
+        else:
+            problems.append(
+                f"subgraph {graph.index}, operator {node.index} ({node.op}): subgraph {index} does not exist"
+            )
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _node(index: int, operator: Any, code: Any) -> Node:

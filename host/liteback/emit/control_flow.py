@@ -82,6 +82,32 @@ class If(_Holder):
         )
 
 
+@keras.saving.register_keras_serializable(package="liteback")
+class Pick(_Holder):
+    """Runs one of several models: models[k](values), k the first input; the last, where there is none of that number.
+
+    models: keras.Model of the list of all inputs, the number included. They are the attributes branch_0, branch_1, ...
+    """
+
+    def __init__(self, models: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.models = list(models)
+        for number, model in enumerate(models):
+            setattr(self, f"branch_{number}", model)
+
+    def call(self, inputs: Any) -> Any:
+        values = list(inputs)
+        branches = [lambda model=model: _run(model, values) for model in self.models]
+        return tf.switch_case(tf.reshape(values[0], ()), branches)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "models": [keras.saving.serialize_keras_object(m) for m in self.models]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**{**config, "models": [keras.saving.deserialize_keras_object(m) for m in config["models"]]})
+
+
 def _run(model: Any, values: Sequence[Any]) -> list[Any]:
     """A model's results as a list; Keras takes and gives a single tensor bare."""
     results = model(values[0] if len(values) == 1 else list(values))

@@ -20,7 +20,9 @@ from .names import is_symbolic
 from .weight import Weight
 
 # What these take are a graph's inputs or variables, not elements of their result.
-_PASSING = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
+_PASSING = frozenset(
+    {"IF", "STABLEHLO_CASE", "WHILE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
+)
 _FILLING = frozenset({"MATRIX_DIAG", "SCATTER_ND"})  # lite/kernels/{matrix_diag,scatter_nd}.cc (v2.14.0)
 # Of other operators, what only moves codes of a type (lite/kernels/concatenation.cc, v2.14.0).
 _ALSO_MOVED = frozenset({("CONCATENATION", "int16")})

@@ -6,15 +6,16 @@ its handle, and the variables that the subgraph uses become arguments and result
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from ..ir import Node
 from .batch import UnknownBatch, holds_batch
-from .control_flow import If, While
+from .control_flow import If, Pick, While
 from .names import is_symbolic
 from .state import Handle, States, reachable, variables_of
 
@@ -60,17 +61,28 @@ class Regions:
         """Run one of two subgraphs; which one is known now, or when the model runs."""
         if not is_symbolic(condition):
             return self.inline(then_index if bool(condition) else else_index, values)
+        branches = {"then_branch": then_index, "else_branch": else_index}
+        return self._run_one(lambda *models: If(*models, name=self.name), condition, values, branches)
+
+    def pick(self, number: Any, values: Sequence[Any], indices: Sequence[int]) -> list[Any]:
+        """Run one of several subgraphs, the last where there is none of that number."""
+        if not indices:
+            raise NotImplementedError("it has no subgraph to run")
+        if not is_symbolic(number):
+            place = int(np.ravel(number)[0])
+            return self.inline(indices[place if 0 <= place < len(indices) else -1], values)
+        branches = {f"branch_{k}": index for k, index in enumerate(indices)}
+        return self._run_one(lambda *models: Pick(models, name=self.name), number, values, branches)
+
+    def _run_one(self, layer: Any, which: Any, values: Sequence[Any], branches: Mapping[str, int]) -> list[Any]:
+        """A layer of the models of subgraphs, by the attributes that they are in it, called on `which` and values."""
         self._fix_batch(values)
-        keys = self._variables(values, then_index, else_index)
+        keys = self._variables(values, *branches.values())
         given = [v for v in values if is_symbolic(v)]
-        start = [condition, *given, *self._current(keys)]
+        start = [which, *given, *self._current(keys)]
         arguments = [Spec.of(v) if is_symbolic(v) else v for v in values]
-        branches = [
-            self._model(place, i, arguments, keys, [Spec.of(condition)])
-            for place, i in (("then_branch", then_index), ("else_branch", else_index))
-        ]
-        results = self._call(If(*branches, name=self.name), start)
-        return self._finish(results, keys)
+        models = [self._model(place, i, arguments, keys, [Spec.of(which)]) for place, i in branches.items()]
+        return self._finish(self._call(layer(*models), start), keys)
 
     def loop(self, values: Sequence[Any], cond_index: int, body_index: int) -> list[Any]:
         """Repeat a subgraph. What is known and comes back unchanged is a constant of the loop."""

@@ -33,6 +33,7 @@ EXTRAS = {
     "out": "the output tensor of the IR; a list of them, where the node has not one",
     "activation": "the schema's name of the fused activation, which the emitter then sees to",
     "context": "what the IR says of the node, and a way to build layers on the way (Context)",
+    "region": "the operators of the subgraph that the node's options name, where it is no more than their names",
     "states": "the model's variables and tables (state.States)",
     "subgraphs": "what runs subgraphs (regions.Regions)",
 }

@@ -131,13 +131,15 @@ def reset_state(model: Any) -> None:
 
 def subgraphs_of(node: Node) -> list[int]:
     """The subgraphs that a node runs, save the one that runs but once."""
-    return [int(node.options[name]) for name in SUBGRAPH_OPTIONS.get(node.op, ())]
+    options = [node.options[name] for name in SUBGRAPH_OPTIONS.get(node.op, ())]
+    return [int(i) for option in options for i in (option if isinstance(option, tuple) else (option,))]
 
 
 SUBGRAPH_OPTIONS = {
     "IF": ("then_subgraph_index", "else_subgraph_index"),
     "WHILE": ("cond_subgraph_index", "body_subgraph_index"),
     "CALL": ("subgraph",),
+    "STABLEHLO_CASE": ("branch_subgraph_indices",),
     "STABLEHLO_COMPOSITE": ("decomposition_subgraph_index",),
 }
 

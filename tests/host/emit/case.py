@@ -40,12 +40,16 @@ class Arg:
 
 @dataclass(frozen=True)
 class Out:
-    """A result: the interpreter says its shape. varies: the axes whose extent the file leaves open."""
+    """A result: the interpreter says its shape. varies: the axes whose extent the file leaves open.
+
+    shape: where a kernel asks the file for it.
+    """
 
     dtype: str = "float32"
     scale: Sequence[float] | float = ()
     zero_point: Sequence[int] | int = ()
     varies: Sequence[int] = ()
+    shape: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Case:
     expected: what TensorFlow 2.21's interpreter gives, where the board's runtime is older and crashes, or
     reads memory that is not its own.
     intermediates: the scales of what the operator computes inside.
+    newer: the board's older runtime has no kernel for it: ai_edge_litert 2.3 is asked.
+    regions: for each further subgraph its one operator, of two numbers; "" for one that gives the second of them.
     """
 
     op: str
@@ -74,6 +80,8 @@ class Case:
     limitation: Limitation | None = None
     expected: Sequence[NDArray[Any]] = ()
     intermediates: Sequence[Out] = ()
+    newer: bool = False
+    regions: Sequence[str] = ()
 
     def __str__(self) -> str:
         return f"{self.op}-{self.name}" if self.name else self.op
@@ -109,7 +117,7 @@ class Case:
             )
         first = len(tensors)
         for k, out in enumerate(self.outputs):
-            shape = shapes[k] if shapes is not None else ()
+            shape = shapes[k] if shapes is not None else out.shape
             signature = _signature(shape, out.varies) if shapes is not None else None
             tensors.append(
                 build.Tensor(shape, out.dtype, None, f"out{k}", out.scale, out.zero_point, shape_signature=signature)
@@ -118,7 +126,12 @@ class Case:
         inner = [len(tensors) + k for k in range(len(self.intermediates))]
         tensors += [build.Tensor((0,), o.dtype, None, "", o.scale, o.zero_point) for o in self.intermediates]
         op = build.Op(self.op, indices, outputs, self.schema_options(), self.version, inner)
-        return build.build_model(build.Subgraph(tensors, [op], fed, outputs))
+        return build.build_model(build.Subgraph(tensors, [op], fed, outputs), *map(self._region, self.regions))
+
+    def _region(self, op: str) -> build.Subgraph:
+        numbers = [build.Tensor((), self.outputs[0].dtype)] * 3
+        nodes = [build.Op(op, [0, 1], [2])] if op else []
+        return build.Subgraph(numbers, nodes, [0, 1], [2 if op else 1], "region")
 
     def feeds(self) -> dict[int, NDArray[Any]]:
         """Tensor index -> what the interpreter is fed."""

@@ -23,7 +23,7 @@ from liteback.errors import LitebackError, UnsupportedModel
 from liteback.ir import Graph, Tensor
 from liteback.lift import decode_options, lift, options_class
 from liteback.numerics.affine import dequantize, quantize
-from liteback.session.board import Board
+from liteback.session.board import Board, RunOptions
 
 from .case import Arg, Case, Out, codes
 from .cases import CASES
@@ -45,7 +45,8 @@ def test_emitter_agrees_with_the_interpreter(case: Case, board: Board, tmp_path:
 def run_interpreter(case: Case, board: Board) -> list[NDArray[Any]]:
     sha256 = board.put_model(case.model())
     outputs = lift(case.model()).main.outputs
-    with board.open(sha256, tensors=list(outputs)) as session:
+    options = RunOptions(runtime="ai_edge_litert", kernels="builtin") if case.newer else RunOptions()
+    with board.open(sha256, options, tensors=list(outputs)) as session:
         return [session.invoke(0, case.feeds()).tensors[t] for t in outputs]
 
 

@@ -34,6 +34,15 @@ def real_of(codes, tensor):
     return ops.multiply(ops.subtract(ops.cast(codes, "float32"), zero_point.astype(np.float32)), scale)
 
 
+def numbers_of(context):
+    """Refuse codes where the kernel computes with them as if they were numbers.
+
+    Raises: NotImplementedError.
+    """
+    if context.numerics != "exact" and any(s is not None and s.is_quantized for s in context.sources):
+        raise NotImplementedError("its kernel takes codes for numbers, whatever their scale")
+
+
 def add(x, y):
     """x + y. Where one axis alone of y is wider than 1, ops.add may take y for a bias of an axis that it is not on.
 

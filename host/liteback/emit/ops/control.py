@@ -9,6 +9,12 @@ def if_(condition, *values, then_subgraph_index, else_subgraph_index, subgraphs)
     return subgraphs.choose(condition, values, then_subgraph_index, else_subgraph_index)
 
 
+@emits("STABLEHLO_CASE")
+def case(index, *values, branch_subgraph_indices, subgraphs):
+    """One of several subgraphs, run on `values`: the last, where there is none of that number."""
+    return subgraphs.pick(index, values, branch_subgraph_indices)
+
+
 @emits("WHILE")
 def while_(*values, cond_subgraph_index, body_subgraph_index, subgraphs):
     """The body, run on its own results for as long as the condition holds. Keras' recurrent layers are recognized."""

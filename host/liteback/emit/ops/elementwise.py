@@ -10,7 +10,7 @@ from ...ir import CODE_RANGE
 from ...numerics.fixed_point import quantize_multiplier
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
-from .common import add, codes_of, dtype_of, real_of, truncated_divide
+from .common import add, codes_of, dtype_of, numbers_of, real_of, truncated_divide
 
 
 def _mergeable(values):
@@ -30,6 +30,15 @@ def _merge(fn, layer):
     return emitter
 
 
+def _merge_numbers(fn, layer):
+    def emitter(x, y, *, context):
+        """x, y of one shape -> the same shape."""
+        numbers_of(context)
+        return Layer(layer, [x, y]) if _mergeable([x, y]) else fn(x, y)
+
+    return emitter
+
+
 for _op, _fn, _layer in (
     ("ADD", add, layers.Add),
     ("SUB", ops.subtract, layers.Subtract),
@@ -38,6 +47,8 @@ for _op, _fn, _layer in (
     ("MINIMUM", ops.minimum, layers.Minimum),
 ):
     emits(_op)(_merge(_fn, _layer))
+    if _op != "SUB":
+        emits(f"STABLEHLO_{'MULTIPLY' if _op == 'MUL' else _op}")(_merge_numbers(_fn, _layer))
 
 for _op, _fn in {
     "ATAN2": ops.arctan2,
@@ -104,6 +115,18 @@ def right_shift(x, y):
 def bitwise_xor(x, y):
     """The bits in which x and y differ."""
     return ops.bitwise_xor(_spread(x, y), y)
+
+
+@emits("STABLEHLO_SHIFT_LEFT")
+def shift_left(x, y):
+    """x << y; C++ leaves open what more bits than the type has would give (stablehlo_shift_left.cc, v2.21.0)."""
+    return ops.bitwise_left_shift(x, y)
+
+
+@emits("STABLEHLO_AND")
+def stablehlo_and(x, y):
+    """The bits that x and y have in common; of booleans, whether both are true."""
+    return (ops.logical_and if dtype_of(x) == "bool" else ops.bitwise_and)(x, y)
 
 
 def _spread(x, y):

@@ -24,6 +24,7 @@ def top(x, k, dtype, name):
 FIRST = [const([0], "int32"), vector(0)]
 # Windows that do not fit: shape, strides, dilations.
 FOUR_AXES = [const(v, "int64") for v in ([2, 1, 3, 2], [2, 2, 2, 1], [1, 1, 2, 2])]
+FOUR_AXES_WITHIN = [const(v, "int64") for v in ([1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 2, 1])]
 ONE_AXIS = [const([v], "int64") for v in (3, 2, 2)]
 
 CASES = [
@@ -70,6 +71,18 @@ CASES = [
             ("no-room", rand(4), ONE_AXIS, "MAXIMUM", 0),
             ("no-room-sum", rand(1, 4, 2, 2), FOUR_AXES, "ADD", (0, 2, 0, 0)),
         )
+    ),
+    *(
+        Case(
+            "REDUCE_WINDOW",
+            [varying(rand(1, extent, 6, 2), 1, 2), const(np.float32(0)), *FOUR_AXES_WITHIN],
+            {"reduce_function": fn},
+            [Out(varies=[1, 2])],
+            name=f"varying-{fn}-{extent}",
+            newer=True,
+        )
+        for fn in ("ADD", "MAXIMUM")
+        for extent in (1, 7)
     ),
     *(
         Case("CUMSUM", [X, const(axis, "int32")], {"exclusive": e, "reverse": r}, name=f"{axis}-{e}-{r}")
