@@ -19,6 +19,7 @@ WITH_KERNEL = frozenset(
 CUSTOM_OPS = frozenset(
     f"CUSTOM:{name}"
     for name in (
+        "AudioSpectrogram",
         "Convolution2DTransposeBias",
         "Flex...",
         "FlexAvgPool3D",
@@ -26,6 +27,7 @@ CUSTOM_OPS = frozenset(
         "Landmarks2TransformMatrix",
         "MaxPoolingWithArgmax2D",
         "MaxUnpooling2D",
+        "Mfcc",
         "PosenetDecoderOp",
         "Resampler",
         "SignalDelay",
@@ -45,6 +47,7 @@ CUSTOM_OPS = frozenset(
         "TFLite_Detection_PostProcess",
         "TransformLandmarks",
         "TransformTensorBilinear",
+        "aeq.hadamard_rotation",
     )
 )
 

@@ -127,7 +127,7 @@ class _Writer:
             self.reshape(None, x.index, inputs[i])
         for i in AXES.get(node.op, ()):
             axes = np.asarray(self.tensors[inputs[i]].data) % len(self.tensors[node.inputs[moving[0]]].shape)
-            inputs[i] = self.constant(inputs[i], axes + 1)
+            inputs[i] = self.constant(inputs[i], np.asarray(axes + 1))  # of a single axis NumPy makes a plain number
         for i, entry in ENTRIES.get(node.op, {}).items():
             entries = np.asarray(self.tensors[inputs[i]].data) + (node.op == "TRANSPOSE")
             inputs[i] = self.constant(inputs[i], np.concatenate([np.asarray([entry], entries.dtype), entries]))

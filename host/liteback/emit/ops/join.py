@@ -90,9 +90,13 @@ def split_v_at_run_time(x, sizes, axis, *, num_splits):
     """As `split_v`."""
     if num_splits == 1:
         return [tf.identity(x)]  # TensorFlow takes no -1 for the size of a single part
-    return tf.raw_ops.SplitV(
-        value=x, size_splits=tf.reshape(sizes, (-1,)), axis=tf.reshape(axis, ()), num_split=num_splits
-    )
+    # Of a split along an axis that is not known yet, TensorFlow says wrong shapes: it is made the first.
+    rest = tf.range(x.shape.rank - 1)
+    axis = tf.cast(tf.reshape(axis, ()), tf.int32) % x.shape.rank
+    order = tf.concat([[axis], rest + tf.cast(rest >= axis, tf.int32)], 0)
+    first = tf.transpose(x, order)
+    parts = tf.raw_ops.SplitV(value=first, size_splits=tf.reshape(sizes, (-1,)), axis=0, num_split=num_splits)
+    return [tf.transpose(part, tf.argsort(order)) for part in parts]
 
 
 @emits("PAD", static=["paddings"])

@@ -40,6 +40,16 @@ CASES = [
     Case("SPLIT_V", [rand(2, 6), const([1, -1, 2], "int32"), const(1, "int32")], {"num_splits": 3}, [Out()] * 3),
     Case("SPLIT_V", [rand(5), const([5], "int32"), const(0, "int32")], {"num_splits": 1}, name="one"),
     Case("SPLIT_V", [rand(2, 6), vector(2, 4), const(-1, "int32")], {"num_splits": 2}, [Out()] * 2, name="computed"),
+    *(
+        Case(
+            "SPLIT_V",
+            [rand(5, 6, 2), const(sizes, "int32"), np.array(axis, np.int32)],
+            {"num_splits": 3},
+            [Out()] * 3,
+            name=f"computed-axis-{axis}",
+        )
+        for axis, sizes in ((0, [1, 3, 1]), (-2, [1, -1, 2]))
+    ),
     Case("PAD", [IMAGE, const([[0, 0], [1, 2], [0, 3], [0, 0]], "int32")], name="image"),
     Case("PAD", [X, AROUND], name="three-axes"),
     Case("PAD", [rand(2, 3), const([[1, 0], [0, 2]], "int64")], name="all-axes"),

@@ -45,6 +45,10 @@ CASES = [
     Case("MEAN", [codes(2, 3, 4, 5), const([1, 2], "int32")], KEEP, [Out("int8", 0.03, 4)], name="int8", version=2),
     Case("SUM", [codes(2, 3, 4), const([1], "int32")], DROP, [Out("int8", 0.1, 4)], name="int8", version=2),
     Case("REDUCE_MAX", [codes(2, 3, 4), const([1], "int32")], DROP, [Out("int8", 0.05, 0)], name="int8", version=2),
+    *(
+        Case(op, [codes(1, 3, 4), const(0, "int32")], DROP, [Out("int8", 0.05, 0)], name="int8-first-axis", version=2)
+        for op in ("MEAN", "REDUCE_MAX")
+    ),
     Case("SUM", [rand(), const([], "int32")], DROP, name="scalar"),
     Case("REDUCE_MAX", [rand(0, 2), vector(0)], DROP, name="empty-computed-axis"),
     Case("REDUCE_MIN", [varying(rand(3, 0), 0, 1), const([1], "int32")], DROP, [Out(varies=[0])], name="empty-varying"),
