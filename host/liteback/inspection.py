@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .calls import once, reachable
 from .emit.verdict import problems
 from .errors import Problem
 from .files import read_model
@@ -15,9 +17,12 @@ from .ir import ABSENT, CODE_RANGE, PACKED_BITS, Graph, Model, Node, Tensor
 from .lift import lift
 from .numerics.coverage import uncovered
 from .passes import simplify, simplify_all
+from .passes.settled_variables import settled_variables
 
-# Operators that multiply with a weight: their types tell how a file is quantized.
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
+# Operators that multiply with a weight, and which inputs are the one and the other: their types tell how a file is
+# quantized.
+_WEIGHTED = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL"), (0, 1))
+_WEIGHTED |= dict.fromkeys(("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"), (2, 1))
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,9 @@ class Inspection:
 
     model: Model
     quantization: str
-    unsupported: tuple[Problem, ...]
-    inexact: tuple[Problem, ...]  # what has no exact kernel
+    unsupported: tuple[Problem, ...]  # of the main graph
+    inexact: tuple[Problem, ...]  # what has no exact kernel there
+    refused: Mapping[str, tuple[Problem, ...]]  # signatures of other graphs that do not reconstruct -> why
 
     @property
     def numerics(self) -> tuple[str, ...]:
@@ -65,7 +71,13 @@ class Inspection:
             "inputs": [_tensor_json(main.tensors[t]) for t in main.inputs],
             "outputs": [_tensor_json(main.tensors[t]) for t in main.outputs],
             "signatures": [
-                {"key": s.key, "subgraph": s.graph, "inputs": dict(s.inputs), "outputs": dict(s.outputs)}
+                {
+                    "key": s.key,
+                    "subgraph": s.graph,
+                    "inputs": dict(s.inputs),
+                    "outputs": dict(s.outputs),
+                    "unsupported": [asdict(p) for p in self.refused.get(s.key, ())],
+                }
                 for s in model.signatures
             ],
             "metadata": list(model.metadata),
@@ -87,14 +99,29 @@ def inspect(model: str | Path | bytes) -> Inspection:
         InvalidModel: it is damaged.
     """
     lifted = lift(read_model(model))
-    found = tuple(p for g in simplify_all(lifted.graphs) for p in problems(g))
-    inexact = tuple(p for g in simplify_all(lifted.graphs, codes=True) for p in uncovered(g))
-    return Inspection(lifted, quantization_scheme(lifted), found, inexact)
+    graphs = simplify_all(lifted.graphs)
+    main = {g.index for g in _run_by(graphs, 0)}
+    found = {g.index: problems(g) for g in graphs}
+    inexact = tuple(p for g in simplify_all(lifted.graphs, codes=True) if g.index in main for p in uncovered(g))
+    others = {
+        s.key: [found[g.index] for g in _run_by(graphs, s.graph)] for s in lifted.signatures if s.graph not in main
+    }
+    refused = {key: tuple(p for each in lists for p in each) for key, lists in others.items() if any(lists)}
+    unsupported = tuple(p for index in sorted(main) for p in found[index])
+    return Inspection(lifted, quantization_scheme(lifted), unsupported, inexact, refused)
+
+
+def _run_by(graphs: Sequence[Graph], root: int) -> list[Graph]:
+    """The graphs that run when `root` does; all, where a damaged file does not tell."""
+    with suppress(LookupError, TypeError, ValueError):
+        used = reachable(graphs, root)
+        return [*used, *once(graphs, used)]
+    return list(graphs)
 
 
 def quantization_scheme(model: Model) -> str:
     """How a file is quantized, in the words of TensorFlow Lite's converter."""
-    schemes = {scheme for graph in model.graphs for scheme in _schemes(graph)}
+    schemes = {scheme for graph in settled_variables(model.graphs, (0,)) for scheme in _schemes(graph)}
     schemes.discard("")
     # A file with per-channel convolutions has its FULLY_CONNECTED weights per tensor: that is one scheme.
     schemes -= {s.replace("per-channel", "per-tensor") for s in schemes if "per-channel" in s}
@@ -109,8 +136,9 @@ def quantization_scheme(model: Model) -> str:
 def _schemes(graph: Graph) -> Iterator[str]:
     producers = graph.producers()
     for node in graph.nodes:
-        if node.op in _WEIGHTED and len(node.inputs) >= 2 and ABSENT not in node.inputs[:2]:
-            yield _scheme(graph, producers, *(graph.tensors[t] for t in node.inputs[:2]))
+        x, w = _WEIGHTED.get(node.op, (0, 0))
+        if len(node.inputs) > max(x, w) > 0 and ABSENT not in (node.inputs[x], node.inputs[w]):
+            yield _scheme(graph, producers, graph.tensors[node.inputs[x]], graph.tensors[node.inputs[w]])
 
 
 def _scheme(graph: Graph, producers: Mapping[int, Node], x: Tensor, w: Tensor) -> str:

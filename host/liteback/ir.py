@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,14 @@ class Quantization:
         return self.scale.reshape(shape), self.zero_point.reshape(shape)
 
 
+class Step(NamedTuple):
+    """One of the moves that take a constant from the file's layout to another."""
+
+    kind: str  # transpose, reshape, part
+    argument: tuple[int, ...]
+    before: tuple[int, ...]  # the shape
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A tensor of the file.
@@ -69,6 +77,8 @@ class Tensor:
     is_variable: bool = False
     stored_in: int | None = None  # a folded constant: the tensor of the file that holds its codes
     is_sparse: bool = False  # the file stores it without its zeros; `data` has them
+    home: tuple[int, int] | None = None  # of what was a variable: the constant (subgraph, tensor) that it starts as
+    steps: tuple[Step, ...] = ()  # from that constant's layout to this one
 
     @property
     def is_constant(self) -> bool:
@@ -177,6 +187,11 @@ class Graph:
             for t in dict.fromkeys(node.inputs):
                 table.setdefault(t, []).append(node)
         return {t: tuple(nodes) for t, nodes in table.items()}
+
+    def home(self, index: int) -> tuple[int, int]:
+        """The constant of the file that a tensor is: its subgraph and index there."""
+        own = None if index == ABSENT else self.tensors[index].home
+        return own or (self.index, index)
 
     def replace_nodes(self, nodes: tuple[Node, ...]) -> Graph:
         return replace(self, nodes=nodes)

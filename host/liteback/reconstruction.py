@@ -8,7 +8,7 @@ from typing import Any, get_args
 from .emit.build import emit
 from .emit.emission import Emission, Numerics
 from .emit.state import Memory
-from .errors import UsageError
+from .errors import UnsupportedModel, UsageError
 from .files import read_model
 from .ir import Model
 from .lift import lift
@@ -58,22 +58,31 @@ def reconstruction(
 
 def signature_reconstructions(
     model: str | Path | bytes, numerics: Numerics = "float", profile: KernelProfile | str | Path | None = None
-) -> dict[str, Emission]:
+) -> tuple[dict[str, Emission], dict[str, UnsupportedModel]]:
     """Signature key -> the reconstruction of its graph; `serving_default` is what a SavedModel serves by default.
+
+    And those that do not reconstruct, as one that restores variables from a disk, with what stands in the way.
 
     A file with one signature serves that; one with several, or none, serves its main graph. What one of the models
     stores, the others find, as the signatures of an interpreter do.
     """
     kernels = _kernels(numerics, profile)
     source = lift(read_model(model))
-    found = {s.key: emit(source, numerics, s.key, kernels) for s in source.signatures}
+    graphs = [s.graph for s in source.signatures]
     default = serving_signature(source)
-    found["serving_default"] = emit(source, numerics, None, kernels) if default is None else found[default]
+    first = emit(source, numerics, default, kernels, graphs)
+    found, refused = {default: first} if default else {}, dict[str, UnsupportedModel]()
+    for key in (s.key for s in source.signatures if s.key not in found):
+        try:
+            found[key] = emit(source, numerics, key, kernels, graphs)
+        except UnsupportedModel as error:
+            refused[key] = error
+    found["serving_default"] = first
     variables: dict[str, Any] = {}
     for layer in (layer for emission in found.values() for layer in emission.model.layers):
         if isinstance(layer, Memory):
             layer.share(variables)
-    return found
+    return found, refused
 
 
 def _kernels(numerics: str, profile: KernelProfile | str | Path | None) -> KernelProfile | None:

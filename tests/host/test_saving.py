@@ -59,7 +59,7 @@ def test_a_saved_model_serves_the_names_of_the_files_signature(tmp_path: Path) -
     tensors = [Tensor([1, 4], name="x"), Tensor([1, 4], name="z"), Tensor([1, 4], name="y")]
     graph = Subgraph(tensors, [Op("ADD", [0, 1], [2], schema.AddOptionsT())], [0, 1], [2])
     data = build_model(graph, signatures=[Signature("serving_default", {"x.1": 0, "ä 1Z": 1}, {"y/1": 2})])
-    save(signature_reconstructions(data)["serving_default"], tmp_path / "saved")
+    save(signature_reconstructions(data)[0]["serving_default"], tmp_path / "saved")
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString((tmp_path / "saved/saved_model.pb").read_bytes())
     signature = saved.meta_graphs[0].signature_def["serving_default"]

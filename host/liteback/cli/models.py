@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UnsupportedModel, UsageError
 from ..words import counted
 from . import tables
 from .run import read
@@ -59,8 +60,9 @@ def reconstruct(
     started = time.perf_counter()
     if output.suffix or signature is not None:
         made = {"serving_default": reconstruction(model, numerics, signature, profile)}  # type: ignore[arg-type]
+        refused: dict[str, UnsupportedModel] = {}
     else:  # a SavedModel holds all of the file's signatures
-        made = signature_reconstructions(model, numerics, profile)  # type: ignore[arg-type]
+        made, refused = signature_reconstructions(model, numerics, profile)  # type: ignore[arg-type]
     made = {key: each.without_constants() for key, each in made.items()}
     emission = made.pop("serving_default")
     save(emission, output, made)
@@ -77,6 +79,7 @@ def reconstruct(
         "own_layers": list(emission.own_layers),
         "keras_ops": list(emission.keras_ops),
         "batch": emission.model.inputs[0].shape[0] if emission.model.inputs[0].shape else None,
+        "refused": {key: [asdict(p) for p in error.problems] for key, error in refused.items()},
         "signatures": {key: {"inputs": takes, "outputs": gives} for key, (takes, gives) in signatures.items()},
         "seconds": round(time.perf_counter() - started, 3),
     }
@@ -93,6 +96,8 @@ def reconstruct(
     )
     for key, (takes, gives) in signatures.items():
         out.say(f"serves {key}: {', '.join(takes)} -> {', '.join(gives)}")
+    for key, error in refused.items():
+        out.say(f"leaves out {key}: {error.problems[0]}")
 
 
 def compare(

@@ -73,6 +73,8 @@ def inspection(console: Terminal, name: str, found: Inspection, nodes: bool) -> 
         facts.add_row(Text("reconstructs", "green"), f"in {', '.join(found.numerics)}")
         for problem in found.inexact[:SHOWN]:
             facts.add_row("not exact", str(problem))
+    for key, problems in found.refused.items():
+        facts.add_row(f"not {key}", str(problems[0]))
     console.draw(facts)
     if nodes:
         _nodes(console, found)

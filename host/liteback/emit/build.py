@@ -13,6 +13,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
+from ..calls import SUBGRAPH_OPTIONS, once, reachable
 from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import Graph, Model, Signature
 from ..numerics.coverage import uncovered
@@ -26,7 +27,7 @@ from .emission import Emission, Numerics
 from .independence import check_independent
 from .limits import REFUSALS, refusing
 from .registry import supported_ops
-from .state import SUBGRAPH_OPTIONS, States, reachable, undefined, variables_of
+from .state import States, undefined, variables_of
 from .ties import Ties
 from .verdict import problems
 
@@ -38,24 +39,30 @@ if keras.backend.backend() != "tensorflow":
 
 
 def emit(
-    model: Model, numerics: Numerics = "float", signature: str | None = None, profile: KernelProfile | None = None
+    model: Model,
+    numerics: Numerics = "float",
+    signature: str | None = None,
+    profile: KernelProfile | None = None,
+    beside: Sequence[int] = (),
 ) -> Emission:
     """Build the Keras model of a file's main graph, or of a signature's.
 
-    profile: the kernel set that `exact` computes as; the reference kernels without one.
+    profile: the kernel set that `exact` computes as; the reference kernels without one. beside: subgraphs whose models
+    share the variables: what one of them assigns is not taken for a weight.
 
     Raises:
         UsageError: the file has no such signature.
         UnsupportedModel: with everything that stands in the way.
     """
-    graphs = simplify_all(model.graphs, codes=numerics == "exact")
+    root = 0 if signature is None else signature_of(model.signatures, signature).graph
+    graphs = simplify_all(model.graphs, numerics == "exact", (root, *beside))
     graph = graphs[0] if signature is None else graph_of_signature(graphs, model.signatures, signature)
     with refusing("model", graph.name):  # options of another operator's kind name no subgraphs
         used = reachable(graphs, graph.index)
-        once = [graphs[i] for g in used for i in _init_graphs(g) if i < len(graphs)]
-    found = [p for g in (*used, *once) for p in problems(g, supported_ops())]
+        used += once(graphs, used)
+    found = [p for g in used for p in problems(g, supported_ops())]
     if numerics == "exact":
-        found += [p for g in (*used, *once) for p in uncovered(g)]
+        found += [p for g in used for p in uncovered(g)]
     if found:
         raise UnsupportedModel(found)
     with refusing("model", graph.name), _collecting_new_objects():
@@ -139,10 +146,7 @@ def _joined(builder: Builder, graph: Graph) -> Emission:
 
 def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature], key: str) -> Graph:
     """A signature's graph, with its inputs and outputs in the signature's order and under its names."""
-    chosen = next((s for s in signatures if s.key == key), None)
-    if chosen is None:
-        known = ", ".join(repr(s.key) for s in signatures) or "none"
-        raise UsageError(f"The file has no signature {key!r}. It has: {known}.")
+    chosen = signature_of(signatures, key)
     graph = graphs[chosen.graph]
     names = {t: name for part in (chosen.outputs, chosen.inputs) for name, t in part.items()}
     tensors = tuple(replace(t, name=names.get(t.index, t.name)) for t in graph.tensors)
@@ -157,15 +161,24 @@ def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature],
     )
 
 
+def signature_of(signatures: Sequence[Signature], key: str) -> Signature:
+    """The signature of that key. Raises: UsageError where there is none."""
+    for signature in signatures:
+        if signature.key == key:
+            return signature
+    known = ", ".join(repr(s.key) for s in signatures) or "none"
+    raise UsageError(f"The file has no signature {key!r}. It has: {known}.")
+
+
 def _initial_states(
     graphs: tuple[Graph, ...], graph: Graph, numerics: Numerics, profile: KernelProfile | None
 ) -> States:
     """What the variables hold before the first call: what CALL_ONCE assigns them, else zeros."""
     states = States()
     used = reachable(graphs, graph.index)
-    for index in dict.fromkeys(i for g in used for i in _init_graphs(g)):
+    for first in once(graphs, used):
         start = States(tables=states.tables)
-        Builder(graphs, graphs[index], numerics, False, profile, states=start).lay_out(())
+        Builder(graphs, first, numerics, False, profile, states=start).lay_out(())
         states.initial.update({handle: np.asarray(value) for handle, value in start.current.items()})
     states.initial.update(undefined(used, states.initial, codes=numerics == "exact"))
     needed = {handle for g in used for handle in variables_of(g).values()}
@@ -178,10 +191,6 @@ def _initial_states(
     if problems:
         raise UnsupportedModel(problems)
     return states
-
-
-def _init_graphs(graph: Graph) -> list[int]:
-    return [int(n.options["init_subgraph_index"]) for n in graph.nodes if n.op == "CALL_ONCE"]
 
 
 def _attempts(graph: Graph, remembers: bool) -> Iterator[tuple[bool, bool]]:

@@ -39,7 +39,7 @@ from .state import Handle, Memory, States, tensor_handle
 from .ties import Constant, Ties, leads_to_tables, place, table
 from .variables import built, fill
 from .verdict import CLAMPS
-from .weight import Weight
+from .weight import Weight, turned
 
 SIZED_BY_VALUES = frozenset({"SKIP_GRAM", "UNIQUE", "WHERE"})  # what a file says of their results' shapes is a guess
 NOT_IN_KERAS = frozenset({"string", "complex64", "complex128"})
@@ -284,7 +284,7 @@ class Builder:
     def _inputs(self, node: Node, emitter: Emitter) -> list[Any]:
         """A node's inputs as its emitter wants them."""
         inputs = []
-        tied = any((self.graph.index, t) in self.ties.variables for t in node.inputs)
+        tied = any(self.graph.home(t) in self.ties.variables for t in node.inputs)
         for i, t in enumerate(node.inputs):
             name = emitter.arguments[i] if i < len(emitter.arguments) else "*"
             weight = name in emitter.weights
@@ -322,33 +322,33 @@ class Builder:
         if tensor.data is None:
             return None
         trains = index in self.parameters and not weight and leads_to_tables(self.anchor)
-        if trains or (self.graph.index, index) in self.ties.variables:
+        if trains or self.graph.home(index) in self.ties.variables:
             return self._variable(index)
         coded = tensor.quantization if tensor.is_quantized and self.numerics != "exact" else None
         if weight and (coded is not None or tensor.dtype.startswith("float")):
             return self._weight(tensor, tensor.data)
-        self.plain.add((self.graph.index, index))
+        self.plain.add(self.graph.home(index))
         return held(self.graph, tensor) if coded is None else dequantize(tensor.data, coded)
 
     def _weight(self, tensor: Tensor, data: NDArray[Any]) -> Weight:
         coded = tensor.quantization if tensor.is_quantized else None
         coded = coded or folded_quantization(self.graph, tensor)
-        return Weight(self.graph.index, tensor.index, data, coded, tensor.dtype if coded is None else "float32")
+        return Weight.of(tensor, self.graph.home(tensor.index), data, coded)
 
     def _variable(self, index: int) -> Any:
         """A constant as a tensor of the model, which a layer of its own gives: see ties.py and parameters.py."""
-        key = (self.graph.index, index)
+        key, steps = self.graph.home(index), self.graph.tensors[index].steps
         if key not in self.variables:
             self.place = place(self.anchor) if self.place is None else self.place
             tensor = self.graph.tensors[index]
-            weight = self._weight(tensor, np.asarray(tensor.data))
+            weight = self._weight(tensor, np.asarray(tensor.data)).unturned
             name = self.names.free(self.prefix + self.parameters.get(index, f"constant_{index:03d}"))
             value = self.called(table(weight, self.place), name)
             self.names.keep(value)
             if len(weight.shape) != 1:
                 value = self.names.claim(f"{name}_value", [keras.ops.reshape(value, weight.shape)], [])[0]
             self.variables[key] = value
-        return self.variables[key]
+        return turned(self.variables[key], steps, keras.ops)
 
     def _own_layer(self, node: Node) -> Any:
         """The operator in an OpLayer; computed at once where all its inputs are known."""
@@ -429,10 +429,11 @@ class Builder:
         if bias is None or not recipe.config.get("use_bias"):
             return recipe, None
         if isinstance(bias, Weight):
-            shared = isinstance(kernel, Weight) and (self.graph.index, kernel.tensor) in self.ties.kernels
+            shared = isinstance(kernel, Weight) and (kernel.graph, kernel.tensor) in self.ties.kernels
             if not shared or bias.steps:
                 return recipe, None
-            bias = self._variable(bias.tensor)
+            home = (bias.graph, bias.tensor)
+            bias = self._variable(next(t.index for t in self.graph.tensors if self.graph.home(t.index) == home))
         return replace(recipe, weights=recipe.weights[:1], config={**recipe.config, "use_bias": False}), bias
 
     def _settled(self, node: Node, result: Any) -> Sequence[Any]:

@@ -79,7 +79,7 @@ def _trains(node: Node, constant: Tensor, graph: Graph, learned: Mapping[int, in
     if operand not in learned or any(d not in (1, r) for d, r in zip(channels, along, strict=True)):
         return False
     if sum(d > 1 for d in channels) == 1:
-        return _is_learned(np.asarray(constant.data))
+        return constant.home is not None or _is_learned(np.asarray(constant.data))
     return ROLES[node.op] == "bias" and learned[operand] == math.prod(channels) and channels == along
 
 

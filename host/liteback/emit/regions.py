@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ..calls import reachable
 from ..ir import Node
 from .batch import UnknownBatch, holds_batch
 from .control_flow import If, Pick, While
 from .names import is_symbolic
-from .state import Handle, States, reachable, variables_of
+from .state import Handle, States, variables_of
 
 if TYPE_CHECKING:
     from .builder import Builder

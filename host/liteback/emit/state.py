@@ -129,34 +129,6 @@ def reset_state(model: Any) -> None:
             layer.reset_state()
 
 
-def subgraphs_of(node: Node) -> list[int]:
-    """The subgraphs that a node runs, save the one that runs but once."""
-    options = [node.options[name] for name in SUBGRAPH_OPTIONS.get(node.op, ())]
-    return [int(i) for option in options for i in (option if isinstance(option, tuple) else (option,))]
-
-
-SUBGRAPH_OPTIONS = {
-    "IF": ("then_subgraph_index", "else_subgraph_index"),
-    "WHILE": ("cond_subgraph_index", "body_subgraph_index"),
-    "CALL": ("subgraph",),
-    "STABLEHLO_CASE": ("branch_subgraph_indices",),
-    "STABLEHLO_COMPOSITE": ("decomposition_subgraph_index",),
-}
-
-
-def reachable(graphs: Sequence[Graph], *roots: int) -> list[Graph]:
-    """The graphs that run when `roots` run, each once."""
-    found: dict[int, Graph] = {}
-    pending = list(roots)
-    while pending:
-        index = pending.pop()
-        if index in found or not 0 <= index < len(graphs):
-            continue
-        found[index] = graphs[index]
-        pending += [i for node in graphs[index].nodes for i in subgraphs_of(node)]
-    return list(found.values())
-
-
 def variables_of(graph: Graph) -> dict[int, Handle]:
     """Tensor index -> the variable: of the handles that the graph makes, and of its variable tensors that last."""
     made = {

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Quantization
+from ..ir import Quantization, Step, Tensor
 from ..numerics.affine import dequantize
 from ..numerics.aligned import aligned
-
-Step = tuple[str, tuple[int, ...], tuple[int, ...]]  # what was done, its argument, the shape before
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,19 @@ class Weight:
             _, perm, _ = steps.pop(0)
             codes, grid = codes.transpose(perm), grid and grid.transpose(perm)
         if grid is not None:
-            array = dequantize(codes, grid)
-        else:
-            array = codes if codes.dtype == self.dtype else aligned(codes, self.dtype)
-        for step, argument, _ in steps:
-            array = array.transpose(argument) if step == "transpose" else array.reshape(argument)
-        return array
+            return turned(dequantize(codes, grid), steps)
+        return turned(codes if codes.dtype == self.dtype else aligned(codes, self.dtype), steps)
+
+    @classmethod
+    def of(cls, tensor: Tensor, home: tuple[int, int], data: NDArray[Any], grid: Quantization | None) -> Weight:
+        """The weight that a constant is. home: the subgraph and the index that it has in the file."""
+        weight = cls(*home, data, grid, tensor.dtype if grid is None else "float32", tensor.steps)
+        return replace(weight, stored=weight.restore(data))
+
+    @property
+    def unturned(self) -> Weight:
+        """The same in the file's own layout."""
+        return replace(self, steps=())
 
     @property
     def key(self) -> Any:
@@ -77,13 +82,13 @@ class Weight:
         return shape
 
     def transpose(self, *perm: int) -> Weight:
-        return replace(self, steps=(*self.steps, ("transpose", perm, self.shape)))
+        return replace(self, steps=(*self.steps, Step("transpose", perm, self.shape)))
 
     def reshape(self, *shape: int) -> Weight:
         if -1 in shape:
             rest = math.prod(self.shape) // max(1, -math.prod(shape))
             shape = tuple(rest if d == -1 else d for d in shape)
-        return replace(self, steps=(*self.steps, ("reshape", shape, self.shape)))
+        return replace(self, steps=(*self.steps, Step("reshape", shape, self.shape)))
 
     def restore(self, array: NDArray[Any]) -> NDArray[Any]:
         """A variable's value, back in the file's layout."""
@@ -116,7 +121,7 @@ class Joined:
 
     def reshape(self, *shape: int) -> Joined:
         whole = self.value.reshape(shape)
-        step = ("reshape", shape, self.shape)
+        step = Step("reshape", shape, self.shape)
         return Joined(whole, tuple(replace(p, joined=whole, steps=(*p.steps, step)) for p in self.parts))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -129,10 +134,17 @@ def concatenate(weights: Sequence[Weight], axis: int) -> Joined:
     whole.flags.writeable = False  # its parts keep it
     stops = np.cumsum([w.shape[axis] for w in weights]).tolist()
     parts = tuple(
-        replace(w, joined=whole, steps=(*w.steps, ("part", (axis, stop - w.shape[axis], stop), w.shape)))
+        replace(w, joined=whole, steps=(*w.steps, Step("part", (axis, stop - w.shape[axis], stop), w.shape)))
         for w, stop in zip(weights, stops, strict=True)
     )
     return Joined(whole, parts)
+
+
+def turned(array: Any, steps: Sequence[Step], by: Any = np) -> Any:
+    """What steps make of an array, or of a tensor of the model. by: the module that does it, numpy or keras.ops."""
+    for kind, argument, _ in steps:
+        array = by.transpose(array, argument) if kind == "transpose" else by.reshape(array, argument)
+    return array
 
 
 def plain(value: Any) -> Any:

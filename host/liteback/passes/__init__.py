@@ -8,9 +8,11 @@ from ..ir import Graph
 from .bias_scale import bias_scale
 from .flat_bias import flat_bias
 from .fold_dequantize import fold_dequantize
+from .fold_rounding import fold_rounding
 from .hidden_state import hidden_state
 from .idle_state import idle_state
 from .recover_activations import recover_activations
+from .settled_variables import settled_variables
 from .shared_zeros import shared_zeros
 from .signed_weights import signed_weights
 from .tensor_lists import tensor_lists
@@ -20,6 +22,7 @@ PASSES = (
     signed_weights,
     flat_bias,  # bias_scale knows those of one axis
     bias_scale,
+    fold_rounding,
     fold_dequantize,
     shared_zeros,  # of float16 constants, too, once they are folded
     recover_activations,
@@ -30,9 +33,13 @@ PASSES = (
 OF_REAL_VALUES = frozenset({recover_activations, shared_zeros, signed_weights})
 
 
-def simplify_all(graphs: Sequence[Graph], codes: bool = False) -> tuple[Graph, ...]:
-    """`simplify` all graphs of a file, and show what goes from one into another."""
-    return tuple(simplify(graph, codes) for graph in idle_state(tensor_lists(graphs)))
+def simplify_all(graphs: Sequence[Graph], codes: bool = False, served: Sequence[int] = (0,)) -> tuple[Graph, ...]:
+    """`simplify` all graphs of a file, and show what goes from one into another.
+
+    served: the graphs that are run, and share their variables.
+    """
+    shown = settled_variables(idle_state(tensor_lists(graphs)), served)
+    return tuple(simplify(graph, codes) for graph in shown)
 
 
 def simplify(graph: Graph, codes: bool = False) -> Graph:

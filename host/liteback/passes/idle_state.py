@@ -12,25 +12,19 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..ir import Graph, Node
+from .settled_variables import Name, variable_names
 
 READ, ASSIGN = "READ_VARIABLE", "ASSIGN_VARIABLE"
-Name = tuple[str, str]
 
 
 def idle_state(graphs: Sequence[Graph]) -> tuple[Graph, ...]:
     """All graphs of a file, as they share variables."""
-    names = [_names(graph) for graph in graphs]
+    names = [variable_names(graph) for graph in graphs]
     readers = Counter(name for graph, known in zip(graphs, names, strict=True) for name in _read(graph, known))
     shared = {name for name, count in readers.items() if count > 1}
     return tuple(
         _without(graph, known, _idle(graph, known) - shared) for graph, known in zip(graphs, names, strict=True)
     )
-
-
-def _names(graph: Graph) -> dict[int, Name]:
-    """Handle -> the variable's name."""
-    made = (node for node in graph.nodes if node.op == "VAR_HANDLE")
-    return {n.outputs[0]: (str(n.options["container"]), str(n.options["shared_name"])) for n in made}
 
 
 def _read(graph: Graph, names: dict[int, Name]) -> set[Name]:

@@ -112,7 +112,9 @@ class _Writer:
 
     def reshape(self, index: int | None, source: int, target: int) -> None:
         """index: the number of the file's operator that it is, None for one that the file does not have."""
-        number = len(self.graph.nodes) + len(self.nodes) if index is None else index
+        # The file's operators keep their numbers, also where a pass has left some of them out.
+        beyond = 1 + max(node.index for node in self.graph.nodes)
+        number = beyond + len(self.nodes) if index is None else index
         shape = (-1, *self.tensors[target].shape[1:])
         self.nodes.append(Node(number, "RESHAPE", (source,), (target,), {"new_shape": shape}))
 

@@ -464,7 +464,7 @@ def test_what_one_signature_stores_another_one_finds(tmp_path: Path) -> None:
     data = build_model(
         keep, add, signatures=[Signature("keep", {"x": 1}, {"y": 2}), Signature("add", {"x": 1}, {"y": 3}, subgraph=1)]
     )
-    found = signature_reconstructions(data)
+    found, _ = signature_reconstructions(data)
     save(found["serving_default"], tmp_path / "model", found)
     loaded = tf.saved_model.load(tmp_path / "model")
     x, y = tf.constant(rand(1, 4)), tf.constant(rand(1, 4, seed=1))
