@@ -139,7 +139,10 @@ def _joined(builder: Builder, graph: Graph) -> Emission:
     values = {t: value for t, value in emission.values.items() if t < len(graph.tensors)}
     emission = replace(emission, graph=graph, values=values)
     lifted = any(not t.is_constant for t in builder.graph.tensors[len(graph.tensors) :])
-    if lifted or any(graph.tensors[t].shape[:1] != (1,) for t in values):
+    shapes = [graph.tensors[t].shape for t in values]
+    if lifted or any(
+        shape[:1] != (1,) or len(shape) == 1 for shape in shapes
+    ):  # of a vector's one axis there may be sums
         check_independent(emission)
     return emission
 

@@ -145,6 +145,7 @@ MIXED = {
         ),
         to(1, 4, 8),
     ),
+    "the length of a vector": build((1,), ("L2_NORMALIZATION", (), schema.L2NormOptionsT(), (1,))),
     "a reversed first axis": build(
         (1, 3, 5),
         to(3, 5),

@@ -17,7 +17,7 @@ from ..batch import UnknownBatch
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from ..weight import Weight, plain
-from .common import numbers_of
+from .common import add, numbers_of
 
 ALL_BUT_LAST = (slice(None, -1),)  # Keras wants a tuple
 
@@ -50,8 +50,13 @@ class Windows:
 
         inside: windows are moved so that they lie inside; else an element outside has the place behind the last.
         """
-        first, place, outside = _vectors(starts, index_vector_dim), np.int64(0), np.False_
+        if not self.indexed:
+            raise NotImplementedError("it says of no axis where windows begin")
+        known = isinstance(starts, np.ndarray)
+        lib, plus, cast = (np, np.add, np.asarray) if known else (ops, add, ops.cast)
+        first = lib.transpose(starts, _order(len(starts.shape), index_vector_dim))
         wide = [a for a in self.axes if a not in self.single]
+        place, outside = np.int64(0), np.False_
         for axis in self.axes:
             extent, size = self.extents[axis], self.sizes[axis]
             if extent is None or size is None:
@@ -59,12 +64,11 @@ class Windows:
             at = np.arange(size).reshape([size if a == axis else 1 for a in wide])
             if axis in self.indexed:
                 begin = first[..., self.indexed.index(axis)]
-                begin = ops.clip(begin, 0, extent - size) if inside else begin
-                at = ops.add(ops.reshape(ops.cast(begin, "int64"), [*_open(begin.shape), *[1] * len(wide)]), at)
-            place = ops.add(ops.multiply(place, extent), at)
-            outside = ops.logical_or(outside, ops.logical_or(ops.less(at, 0), ops.greater_equal(at, extent)))
-        place = place if inside else ops.where(outside, math.prod(self.extents[a] for a in self.axes), place)
-        return np.asarray(place) if isinstance(starts, np.ndarray) else place
+                begin = lib.clip(begin, 0, extent - size) if inside else begin
+                at = plus(lib.reshape(cast(begin, "int64"), [*_open(begin.shape), *[1] * len(wide)]), at)
+            place = plus(lib.multiply(place, extent), at)
+            outside = lib.logical_or(outside, lib.logical_or(lib.less(at, 0), lib.greater_equal(at, extent)))
+        return place if inside else lib.where(outside, math.prod(self.extents[a] for a in self.axes), place)
 
     def laid_out(self, x):
         """x as (axes, *whole)."""
@@ -74,9 +78,9 @@ class Windows:
         return ops.reshape(ops.transpose(x, self.order), [math.prod(x.shape[a] for a in self.axes), *rest])
 
 
-def _vectors(starts, axis):
-    """The vectors of coordinates along the last axis."""
-    return ops.transpose(starts, [*(a for a in range(len(starts.shape)) if a != axis), axis])
+def _order(rank, last):
+    """The axes with one of them as the last."""
+    return [*(a for a in range(rank) if a != last), last]
 
 
 def _open(shape):
@@ -132,9 +136,13 @@ def _scattering(combinations):
         sizes = [updates.shape[axis_of[a]] if a in axis_of else 1 for a in range(len(x.shape))]
         windows = Windows(tuple(x.shape), sizes, scatter_dims_to_operand_dims, inserted_window_dims)
         place = windows.places(starts, index_vector_dim, inside=False)
+        # Both in the order of `updates`, of which the last counts where several have one place.
         base, order = windows.laid_out(x), windows.order
-        separate = [a for a in range(len(updates.shape)) if a not in update_window_dims]
-        values = ops.transpose(updates, [*separate, *(axis_of[a] for a in order if a in axis_of)])
+        of_whole = [axis_of[a] for a in windows.whole]
+        rows = [a for a in range(len(updates.shape)) if a not in of_whole]
+        found = [*(a for a in rows if a not in update_window_dims), *(axis_of[a] for a in windows.axes if a in axis_of)]
+        place = ops.transpose(place, [found.index(a) for a in rows])
+        values = ops.transpose(updates, [*rows, *of_whole])
         count = math.prod(place.shape) if None in base.shape else -1
         values = ops.reshape(values, [count, *_open(base.shape[1:])])
         result = combinations[region](base, ops.reshape(place, (-1,)), values)
@@ -160,7 +168,7 @@ emits("STABLEHLO_SCATTER")(
     _scattering(
         {
             (): _written,
-            ("STABLEHLO_ADD",): _combined(ops.add, ops.segment_sum),
+            ("STABLEHLO_ADD",): _combined(add, ops.segment_sum),
             ("STABLEHLO_MAXIMUM",): _combined(ops.maximum, ops.segment_max),
         }
     )

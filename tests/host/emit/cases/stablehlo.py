@@ -99,6 +99,11 @@ CASES = [
         1,
         outputs=INT8_OUT,
     ),
+    # One place gets several updates: the last of them, in the order of `updates`, remains.
+    scatter(TABLE, const([[1], [1], [2]], "int32"), rand(2, 3, 3, 4, seed=2), "overlapping", [0, 2, 3], [], [0], 1),
+    scatter(TABLE, const([1, 2], "int32"), rand(3, 4, seed=2), "one-window", [0, 1], [0], [0], 0),
+    # The places of a window are along two axes, of which each alone is wider than 1.
+    gather(TABLE, np.array([[-1, 4], [3, 1]], np.int32), "wide-windows", [0, 2, 3], [], [0, 2], 1, [2, 2, 3]),
     *(
         scatter(x, np.array([[1], [3], [1]], np.int32), updates, f"{op}-{x.dtype}", [1, 2], [0], [0], 1, region=op)
         for op in ("STABLEHLO_ADD", "STABLEHLO_MULTIPLY", "STABLEHLO_MAXIMUM", "STABLEHLO_MINIMUM")
