@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -99,6 +101,12 @@ def test_a_region_that_is_not_there() -> None:
 def test_a_region_that_no_kernel_knows(body: list[Op], told: str) -> None:
     with pytest.raises(UnsupportedModel, match=told):
         reconstruct(window(body))
+
+
+def test_updates_that_no_kernel_combines() -> None:
+    case = replace(BY_NAME["STABLEHLO_SCATTER-rows"], regions=["SUB"])
+    with pytest.raises(UnsupportedModel, match="its updates are combined by SUB, for which runtimes have no kernel"):
+        reconstruct(case.model([(5, 3, 4)]))
 
 
 def test_damaged_files_of_these_operators_are_refused_or_work() -> None:

@@ -14,7 +14,8 @@ def cast(x, *, context, out):
     """x in the type of the result: to an integer towards zero, to bool x != 0, from complex the real part.
 
     Quantized tensors are cast as the codes they are (kernels/cast.cc, v2.14.0). What is beyond uint8, int16 or int32
-    becomes its end, and NaN the largest int32, as of v2.21.0; before, that was left to the processor.
+    becomes its end, and NaN the largest int32, as of v2.21.0; before, that was left to the processor, as it still is
+    for other types and sources. (LiteRT 2.3 does so for all integers, and takes NaN for the largest of each.)
     """
     if holds_batch(x):
         if out.dtype not in ("int32", "int64"):

@@ -127,22 +127,15 @@ def _scattering(combinations):
         context=None,
     ):
         """x with windows of `updates` written, or combined with it, where `starts` says; what lies outside is not."""
-        if region and context is not None:
-            numbers_of(context)
-        if region not in combinations:
+        if context is not None and not _combines(region, context):
             return NotImplemented
         axes = [a for a in range(len(x.shape)) if a not in inserted_window_dims]
         axis_of = dict(zip(axes, update_window_dims, strict=True))  # of x -> of updates
         sizes = [updates.shape[axis_of[a]] if a in axis_of else 1 for a in range(len(x.shape))]
         windows = Windows(tuple(x.shape), sizes, scatter_dims_to_operand_dims, inserted_window_dims)
         place = windows.places(starts, index_vector_dim, inside=False)
-        # Both in the order of `updates`, of which the last counts where several have one place.
         base, order = windows.laid_out(x), windows.order
-        of_whole = [axis_of[a] for a in windows.whole]
-        rows = [a for a in range(len(updates.shape)) if a not in of_whole]
-        found = [*(a for a in rows if a not in update_window_dims), *(axis_of[a] for a in windows.axes if a in axis_of)]
-        place = ops.transpose(place, [found.index(a) for a in rows])
-        values = ops.transpose(updates, [*rows, *of_whole])
+        place, values = _rows(windows, axis_of, place, updates)
         count = math.prod(place.shape) if None in base.shape else -1
         values = ops.reshape(values, [count, *_open(base.shape[1:])])
         result = combinations[region](base, ops.reshape(place, (-1,)), values)
@@ -150,6 +143,29 @@ def _scattering(combinations):
         return ops.transpose(result, np.argsort(order).tolist())
 
     return emitter
+
+
+def _combines(region, context):
+    """Whether keras.ops combine as the region does.
+
+    Raises: NotImplementedError where no runtime does.
+    """
+    if region not in STOCK.keys() | OWN.keys():
+        raise NotImplementedError(
+            f"its updates are combined by {' and '.join(region)}, for which runtimes have no kernel"
+        )
+    if region:
+        numbers_of(context)
+    return region in STOCK
+
+
+def _rows(windows, axis_of, place, updates):
+    """Places and updates, both in the order of `updates`: of several at one place the last counts."""
+    of_whole = [axis_of[a] for a in windows.whole]
+    rows = [a for a in range(len(updates.shape)) if a not in of_whole]
+    between = [axis_of[a] for a in windows.axes if a in axis_of]
+    found = [*(a for a in rows if a not in between), *between]
+    return ops.transpose(place, [found.index(a) for a in rows]), ops.transpose(updates, [*rows, *of_whole])
 
 
 def _written(base, place, values):
@@ -164,20 +180,14 @@ def _combined(combine, segments):
     return combined
 
 
-emits("STABLEHLO_SCATTER")(
-    _scattering(
-        {
-            (): _written,
-            ("STABLEHLO_ADD",): _combined(add, ops.segment_sum),
-            ("STABLEHLO_MAXIMUM",): _combined(ops.maximum, ops.segment_max),
-        }
-    )
-)
-computes("STABLEHLO_SCATTER")(
-    _scattering(
-        {
-            ("STABLEHLO_MULTIPLY",): _combined(ops.multiply, tf.math.unsorted_segment_prod),
-            ("STABLEHLO_MINIMUM",): _combined(ops.minimum, tf.math.unsorted_segment_min),
-        }
-    )
-)
+STOCK = {
+    (): _written,
+    ("STABLEHLO_ADD",): _combined(add, ops.segment_sum),
+    ("STABLEHLO_MAXIMUM",): _combined(ops.maximum, ops.segment_max),
+}
+OWN = {
+    ("STABLEHLO_MULTIPLY",): _combined(ops.multiply, tf.math.unsorted_segment_prod),
+    ("STABLEHLO_MINIMUM",): _combined(ops.minimum, tf.math.unsorted_segment_min),
+}
+emits("STABLEHLO_SCATTER")(_scattering(STOCK))
+computes("STABLEHLO_SCATTER")(_scattering(OWN))
