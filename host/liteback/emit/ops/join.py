@@ -157,7 +157,10 @@ def tile_at_run_time(x, multiples):
 
 @emits("REVERSE_V2", static=["axis"])
 def reverse(x, axis):
-    """x backwards along the axes."""
+    """x backwards along the axes.
+
+    Of several, v2.14.0 takes the first alone; v2.21.0 takes all, which then lie side by side (kernels/reverse.cc).
+    """
     return ops.flip(x, [int(a) for a in np.ravel(axis)])
 
 

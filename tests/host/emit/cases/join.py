@@ -50,6 +50,7 @@ CASES = [
         )
         for axis, sizes in ((0, [1, 3, 1]), (-2, [1, -1, 2]))
     ),
+    Case("REVERSE_V2", [rand(2, 3, 4), const([1, 2], "int32")], name="axes", newer=True),
     Case("PAD", [IMAGE, const([[0, 0], [1, 2], [0, 3], [0, 0]], "int32")], name="image"),
     Case("PAD", [X, AROUND], name="three-axes"),
     Case("PAD", [rand(2, 3), const([[1, 0], [0, 2]], "int64")], name="all-axes"),
