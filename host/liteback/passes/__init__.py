@@ -8,6 +8,7 @@ from ..ir import Graph
 from .bias_scale import bias_scale
 from .flat_bias import flat_bias
 from .fold_dequantize import fold_dequantize
+from .fold_rounding import fold_rounding
 from .hidden_state import hidden_state
 from .idle_state import idle_state
 from .recover_activations import recover_activations
@@ -21,6 +22,7 @@ PASSES = (
     signed_weights,
     flat_bias,  # bias_scale knows those of one axis
     bias_scale,
+    fold_rounding,
     fold_dequantize,
     shared_zeros,  # of float16 constants, too, once they are folded
     recover_activations,

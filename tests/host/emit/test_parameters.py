@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from liteback.export.patch import patch
 from liteback.reconstruction import reconstruct, reconstruction
+from liteback.session.board import Board
 from tflite_build import Op, Subgraph, Tensor, build_model
 
 from .case import rand
 from .networks import trained
+from .test_control import agree
 
 
 def steps() -> keras.Model:
@@ -156,3 +158,29 @@ def test_what_is_taken_off_an_input_does_not_train() -> None:
     ops += [Op("FULLY_CONNECTED", [2, 3, -1], [4], schema.FullyConnectedOptionsT())]
     model = reconstruct(build_model(Subgraph([*tensors, Tensor([1, 2])], ops, [0], [4])))
     assert [v.path for v in model.trainable_variables] == ["dense_001/kernel"]
+
+
+def rounded() -> bytes:
+    """x (1, 4) W + b; a QUANTIZE puts W, a constant of real numbers, on a grid for each row."""
+    grid = Tensor([3, 4], "int8", scale=[0.05, 0.04, 0.03], zero_point=[0, 0, 0])
+    tensors = [Tensor([1, 4]), Tensor([3, 4], data=rand(3, 4)), grid, Tensor([3, 4]), Tensor([3], data=rand(3, seed=1))]
+    ops = [
+        Op("QUANTIZE", [1], [2], schema.QuantizeOptionsT(), version=3),
+        Op("DEQUANTIZE", [2], [3], schema.DequantizeOptionsT(), version=5),
+        Op("FULLY_CONNECTED", [0, 3, 4], [5], schema.FullyConnectedOptionsT()),
+    ]
+    return build_model(Subgraph([*tensors, Tensor([1, 3])], ops, [0], [5]))
+
+
+def test_a_kernel_that_is_rounded_in_each_run_trains(board: Board) -> None:
+    data, x = rounded(), [(rand(1, 4, seed=2),)]
+    emission = reconstruction(data)
+    assert size(emission.model) == 15
+    assert emission.own_layers == ()
+    agree(emission.model, board, data, x)
+    assert patch(emission.model, data).data == data
+    kernel = emission.model.trainable_weights[0]
+    kernel.assign(-kernel.numpy())  # what is on the grid stays there
+    patched = patch(emission.model, data).data
+    assert patched != data
+    agree(emission.model, board, patched, x)
