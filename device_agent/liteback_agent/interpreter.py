@@ -143,9 +143,9 @@ class Interpreter:
             self._interpreter.reset_all_variables()
 
     def _set_inputs(self) -> None:
+        shapes = {int(d["index"]): tuple(d["shape"]) for d in self._interpreter.get_input_details()}
+        resized = [(i, a) for i, a in self._fed.items() if a.shape != shapes[i]]
         try:
-            shapes = {int(d["index"]): tuple(d["shape"]) for d in self._interpreter.get_input_details()}
-            resized = [(i, a) for i, a in self._fed.items() if a.shape != shapes[i]]
             for index, array in resized:
                 self._interpreter.resize_tensor_input(index, array.shape)
             if resized or not self._allocated:
@@ -154,6 +154,8 @@ class Interpreter:
             for index, array in self._fed.items():
                 self._interpreter.set_tensor(index, array)
         except _REFUSALS as error:
+            if not resized:
+                raise _refused("The runtime refuses the model", error) from error
             given = {index: list(array.shape) for index, array in self._fed.items()}
             raise AgentError(
                 "bad-request",

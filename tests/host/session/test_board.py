@@ -154,6 +154,16 @@ def test_an_operator_that_is_too_new_for_the_runtime_names_another(board: Board)
         board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
 
 
+def test_what_the_runtime_does_not_know_is_not_laid_to_the_inputs(board: Board) -> None:
+    tensors = [build.Tensor((1, 4), shape_signature=(-1, 4))] * 2
+    data = build.build_model(build.Subgraph(tensors, [build.Op("CUSTOM:Unheard", [0], [1])], [0], [1]))
+    with (
+        pytest.raises(ModelRefused, match=r"refuses the model: .*Unheard"),
+        board.open(board.put_model(data)) as session,
+    ):
+        session.invoke(0, {0: np.ones((1, 4), np.float32)})
+
+
 @pytest.mark.parametrize("data", [b"", bytes(range(256)) * 20], ids=["empty", "no model"])
 def test_a_file_that_is_no_model(data: bytes, options: RunOptions, board: Board) -> None:
     with pytest.raises(ModelRefused, match="TFL3"):
