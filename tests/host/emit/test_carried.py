@@ -89,6 +89,17 @@ def test_it_computes_what_the_function_computes(name: str, tmp_path: Path) -> No
     assert len(serve.structured_outputs) == len(expected)
 
 
+def test_a_table_of_numbers_is_filled_and_found(tmp_path: Path) -> None:
+    lookup = keras.layers.IntegerLookup(vocabulary=[5, 7, -9])
+    network = keras.Sequential([keras.Input((3,), dtype="int64"), lookup])
+    file = tmp_path / "model.tflite"
+    file.write_bytes(selecting(tf.lite.TFLiteConverter.from_keras_model(network)))
+    assert "CUSTOM:FlexHashTableV2" in inspect(file).ops
+    assert not inspect(file).unsupported
+    x = np.array([[5, 6, 7], [-9, 5, 0]])
+    np.testing.assert_array_equal(reconstruct(file)(x), [[1, 0, 2], [3, 1, 0]])
+
+
 def test_the_layers_around_it_train_and_go_back() -> None:
     network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, tf.math.erf), keras.layers.Dense(2)])
     data = selecting(tf.lite.TFLiteConverter.from_keras_model(network))

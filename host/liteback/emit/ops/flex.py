@@ -20,13 +20,13 @@ def flex(*inputs, custom_options):
 @emits("CUSTOM:FlexMaxPool3D")
 def max_pool_3d(x, *, custom_options):
     """x (N,D,H,W,C) -> (N,D',H',W',C), the largest of each window."""
-    return _pool_3d(layers.MaxPooling3D, x, _parsed(custom_options).attr)
+    return _pool_3d(layers.MaxPooling3D, x, parsed(custom_options).attr)
 
 
 @emits("CUSTOM:FlexAvgPool3D")
 def average_pool_3d(x, *, custom_options):
     """x (N,D,H,W,C) -> (N,D',H',W',C), the mean of each window. Padded elements do not count."""
-    return _pool_3d(layers.AveragePooling3D, x, _parsed(custom_options).attr)
+    return _pool_3d(layers.AveragePooling3D, x, parsed(custom_options).attr)
 
 
 def _pool_3d(cls, x, attr):
@@ -37,7 +37,8 @@ def _pool_3d(cls, x, attr):
     return Layer(cls, x, config={"pool_size": size[1:4], "strides": strides[1:4], "padding": padding})
 
 
-def _parsed(custom_options):
+def parsed(custom_options):
+    """The NodeDef that the options hold."""
     try:
         return tf.compat.v1.NodeDef.FromString(node_def(custom_options)[1])
     except DecodeError as error:
@@ -47,7 +48,7 @@ def _parsed(custom_options):
 @lru_cache(maxsize=1024)
 def _function(custom_options):
     """The operator as a function; traced anew for other shapes."""
-    node = _parsed(custom_options)
+    node = parsed(custom_options)
     if node.op not in known():  # a saved model may come from anywhere
         raise NotImplementedError(f"TensorFlow has no operator {node.op!r} that computes tensors from tensors alone")
     node.name = "operator"

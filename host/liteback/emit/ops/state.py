@@ -7,6 +7,7 @@ from keras import layers
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from ..state import Handle
+from .flex import parsed
 
 
 @emits("VAR_HANDLE")
@@ -35,7 +36,14 @@ def hashtable(*, table_id):
     return Handle("table", str(table_id))
 
 
-@emits("HASHTABLE_IMPORT", static=["keys", "values"])
+@emits("CUSTOM:FlexHashTableV2")
+def carried_table(*, custom_options):
+    """The table of that name, of types that TensorFlow Lite has no tables for."""
+    definition = parsed(custom_options)
+    return Handle("table", definition.attr["shared_name"].s.decode() or definition.name)
+
+
+@emits("HASHTABLE_IMPORT", "CUSTOM:FlexLookupTableImportV2", static=["keys", "values"])
 def hashtable_import(table, keys, values, *, states):
     """Fill the table; a table that is filled stays what it is (lite/experimental/resource/static_hashtable.h)."""
     states.tables.setdefault(table, (keys, values))
@@ -49,7 +57,7 @@ def hashtable_size(table, *, states):
     return np.array([len(np.unique(keys))], np.int64)
 
 
-@computes("HASHTABLE_FIND")
+@computes("HASHTABLE_FIND", "CUSTOM:FlexLookupTableFindV2")
 def hashtable_find(keys, values, query, default):
     """values[k] where query == keys[k], else default. The driver puts the table's keys and values for its handle."""
     keys, values, query = (tf.convert_to_tensor(v) for v in (keys, values, query))
