@@ -123,10 +123,9 @@ class Builder:
     def apart(self, index: int, states: States, inputs: Sequence[Any]) -> Builder:
         """The builder of a graph that becomes a model of its own."""
         part = Builder(self.graphs, self._enter(index), self.numerics, False, self.profile, states=states)
-        part = replace(part, ties=self.ties, plain=self.plain)
         for x in inputs:
             part.names.keep(x)
-        return replace(part, anchor=inputs[0], running=(*self.running, index))
+        return replace(part, ties=self.ties, plain=self.plain, anchor=inputs[0], running=(*self.running, index))
 
     def _enter(self, index: int) -> Graph:
         if not 0 <= index < len(self.graphs):
@@ -295,6 +294,8 @@ class Builder:
                 raise NotStatic(f"its input {name!r} ({self.graph.label(t)}) must be a constant")
             if t != ABSENT and node.outputs and self.numerics != "exact":
                 value = moved(value, node, self.graph.tensors[t], self.graph.tensors[node.outputs[0]])
+            if self.anchor is not None and getattr(value, "dtype", None) in ("complex64", "complex128"):
+                value = self.symbolic(value, f"constant_{t}")  # Keras cannot write one into a configuration
             inputs.append(self._hybrid(node, value) if i == 0 else value)
         return inputs
 

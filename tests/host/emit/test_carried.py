@@ -32,6 +32,11 @@ BOXES = [[0.1, 0.2, 0.9, 0.7], [0.0, 0.0, 1.2, 1.0]]
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Sequence[NDArray[Any]], list[str]]] = {
     "one": (lambda x: tf.nn.relu(tf.math.erf(x)), [SQUARE], ["Erf"]),
     "attributes": (lambda x: tf.linalg.inv(x, adjoint=True), [SQUARE], ["MatrixInverse"]),
+    "complex": (
+        lambda x: tf.math.imag(tf.cast(x, tf.complex64) * tf.constant([1 + 2j, 3 - 4j], tf.complex64)),
+        [rand(3, 2)],
+        [],
+    ),
     "constants": (lambda x: tf.image.crop_and_resize(x, BOXES, [0, 0], [3, 5]), [IMAGE], ["CropAndResize"]),
     "two-results": (lambda x: tf.nn.max_pool_with_argmax(x, 2, 2, "VALID"), [IMAGE], ["MaxPoolWithArgmax"]),
     "lists": (
