@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir import Graph
+from .bare_zeros import bare_zeros
 from .bias_scale import bias_scale
 from .flat_bias import flat_bias
 from .fold_dequantize import fold_dequantize
@@ -19,6 +20,7 @@ from .tensor_lists import tensor_lists
 
 # The order matters where a comment says so.
 PASSES = (
+    bare_zeros,
     signed_weights,
     flat_bias,  # bias_scale knows those of one axis
     bias_scale,

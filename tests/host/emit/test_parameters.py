@@ -184,3 +184,25 @@ def test_a_kernel_that_is_rounded_in_each_run_trains(board: Board) -> None:
     patched = patch(emission.model, data).data
     assert patched != data
     agree(emission.model, board, patched, x)
+
+
+def masked() -> bytes:
+    """x (N, 4) -> x + 0: zeros like what a step of weights makes of x, as a masked recurrent layer begins."""
+    row = Tensor([1, 4], shape_signature=[-1, 4])
+    tensors = [row, Tensor([4, 4], data=rand(4, 4)), *[row] * 5]
+    ops = [
+        Op("FULLY_CONNECTED", [0, 1, -1], [2], schema.FullyConnectedOptionsT()),
+        Op("LOGISTIC", [2], [3]),
+        Op("MUL", [3, 0], [4], schema.MulOptionsT()),
+        Op("ZEROS_LIKE", [4], [5], schema.ZerosLikeOptionsT()),
+        Op("ADD", [5, 0], [6], schema.AddOptionsT()),
+    ]
+    return build_model(Subgraph(tensors, ops, [0], [6]))
+
+
+def test_what_is_computed_for_its_shape_alone_is_left_out(board: Board) -> None:
+    model, x = reconstruct(masked()), rand(3, 4)
+    assert model.weights == []
+    np.testing.assert_array_equal(model(x), x)
+    agree(model, board, masked(), [(x[:1],)])
+    assert patch(model, masked()).data == masked()
