@@ -12,12 +12,13 @@ extents but one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+from ..ir import Graph, Node
 from .names import is_symbolic
 
 BATCH = 999_983  # a prime that no extent of a real tensor is a multiple of
@@ -113,3 +114,21 @@ def without_batch(target: Any, per_sample: int | None) -> list[int]:
             raise UnknownBatch
         extents[extents.index(-1)] = per_sample // rest
     return [-1 if d and d % BATCH == 0 else d for d in extents]
+
+
+def batch_source(node: Node, graph: Graph, env: Mapping[int, Any]) -> Any:
+    """The tensor whose SHAPE a node's inputs were calculated from; None where there is not one.
+
+    env: a tensor's index -> its KerasTensor, or its value where that is known.
+    """
+    producers, found, todo = graph.producers(), {}, list(node.inputs)
+    while todo:
+        index = todo.pop()
+        producer = producers.get(index)
+        if producer is None or is_symbolic(env.get(index)):
+            continue
+        if producer.op == "SHAPE":
+            found[producer.inputs[0]] = env.get(producer.inputs[0])
+        else:
+            todo += producer.inputs
+    return next(iter(found.values())) if len(found) == 1 else None

@@ -20,7 +20,7 @@ from ..numerics.affine import dequantize, quantize
 from ..numerics.profile import KernelProfile
 from ..passes.fold_dequantize import folded_quantization, held
 from . import ops  # noqa: F401  (fills the registry)
-from .batch import UnknownBatch, check_arithmetic, holds_batch
+from .batch import UnknownBatch, batch_source, check_arithmetic, holds_batch
 from .emission import Binding, Emission, Numerics, Value, shown
 from .exact_layer import exact_result, operator_of
 from .fake_quant import FakeQuant
@@ -259,26 +259,12 @@ class Builder:
                 [None if t == ABSENT else tensors[t] for t in node.inputs],
                 [tensors[t] for t in node.intermediates],
                 self.numerics,
-                lambda: self._batch_source(node),
+                lambda: batch_source(node, self.graph, self.env),
                 lambda recipe, suffix: self._build(replace(node, activation="NONE"), recipe, suffix),
             ),
             "states": self.states,
             "subgraphs": Regions(self, node, self.name_of(node)),
         }
-
-    def _batch_source(self, node: Node) -> Any:
-        """The tensor whose SHAPE a node's inputs were calculated from; None where there is not one."""
-        producers, found, todo = self.graph.producers(), {}, list(node.inputs)
-        while todo:
-            index = todo.pop()
-            producer = producers.get(index)
-            if producer is None or is_symbolic(self.env.get(index)):
-                continue
-            if producer.op == "SHAPE":
-                found[producer.inputs[0]] = self.env.get(producer.inputs[0])
-            else:
-                todo += producer.inputs
-        return next(iter(found.values())) if len(found) == 1 else None
 
     def _inputs(self, node: Node, emitter: Emitter) -> list[Any]:
         """A node's inputs as its emitter wants them."""
