@@ -299,6 +299,12 @@ def test_a_variable_tensor_lasts_from_step_to_step(case: Any, board: Board) -> N
     agree(model, board, data, [(rand(*STEP.shape, seed=k),) for k in range(8)])
 
 
+def test_what_remembers_runs_where_keras_does_not_say_how_many_samples_there_are() -> None:
+    """In `predict` and `fit`, whatever the batch is."""
+    model, x = reconstruct(running_total("main")), rand(5, 4)
+    np.testing.assert_allclose(model.predict(x, batch_size=1, verbose=0), 10 + np.cumsum(x, 0), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("op", "options"),
     [
