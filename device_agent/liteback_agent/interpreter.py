@@ -154,7 +154,7 @@ class Interpreter:
             for index, array in self._fed.items():
                 self._interpreter.set_tensor(index, array)
         except _REFUSALS as error:
-            if not resized:
+            if not (resized or self._allocated):
                 raise _refused("The runtime refuses the model", error) from error
             given = {index: list(array.shape) for index, array in self._fed.items()}
             raise AgentError(
