@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
@@ -16,6 +17,7 @@ from .metrics import Meter, Metrics
 from .result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, drifted, first_fault
 
 Arrays = Mapping[int, NDArray[Any]]
+SUMMING = frozenset({"MEAN", "SUM"})
 
 
 class Candidate(Protocol):
@@ -49,7 +51,8 @@ def compare(
     Raises: UsageError when there is nothing to compare, or the recording is of another graph.
     """
     drift = drifting(graph)
-    gauges = {t: _Gauge(graph, t, t in drift) for t in _recorded(graph, recording)}
+    summed = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.op in SUMMING}
+    gauges = {t: _Gauge(graph, t, t in drift, summed.get(t)) for t in _recorded(graph, recording)}
     samples = range(recording.sample_count) if samples is None else samples
     for done, sample in enumerate(samples, 1):
         device = recording.tensors(sample)
@@ -57,7 +60,7 @@ def compare(
             cumulative = mode == "cumulative"
             shown = candidate.cumulative(recording.inputs(sample)) if cumulative else candidate.isolated(device)
             for tensor in gauges.keys() & shown.keys() & device.keys():
-                gauges[tensor].add(mode, device[tensor], shown[tensor])
+                gauges[tensor].add(mode, device, shown[tensor])
         if progress:
             progress(done, len(samples))
     return _comparison(graph, recording, candidate, thresholds, gauges, len(samples))
@@ -113,16 +116,22 @@ class RecordingCandidate:
 class _Gauge:
     """The meters of one tensor, one for each mode."""
 
-    def __init__(self, graph: Graph, tensor: int, drifts: bool) -> None:
+    def __init__(self, graph: Graph, tensor: int, drifts: bool, summed: int | None = None) -> None:
         self.tensor = graph.tensors[tensor]
+        self.summed = None if self.tensor.is_quantized else summed  # the tensor that it is a sum or a mean of
+        self.summand = 0.0  # the largest magnitude in it
         self.drifts = drifts
         self.top = (1, 5) if tensor in graph.outputs else ()
         self.meters: dict[Mode, Meter] = {}
         self.problems: dict[Mode, str] = {}
 
-    def add(self, mode: Mode, device: NDArray[Any], candidate: NDArray[Any]) -> None:
+    def add(self, mode: Mode, device: Arrays, candidate: NDArray[Any]) -> None:
+        """device: every tensor that the board gave."""
+        if mode == "isolated" and self.summed is not None and self.summed in device:
+            parts = device[self.summed]
+            self.summand = max(self.summand, float(np.max(np.abs(parts), where=np.isfinite(parts), initial=0)))
         try:
-            self.meters.setdefault(mode, Meter(self.tensor, self.top)).add(device, candidate)
+            self.meters.setdefault(mode, Meter(self.tensor, self.top)).add(device[self.tensor.index], candidate)
         except ValueError as error:
             self.problems[mode] = str(error)
 
@@ -131,7 +140,9 @@ class _Gauge:
 
     def passed(self, thresholds: Thresholds) -> dict[Mode, bool]:
         measured = {mode: m for mode in MODES if (m := self.metrics(mode))}
-        verdicts = {mode: thresholds.passes(self.tensor, mode, m, self.drifts) for mode, m in measured.items()}
+        verdicts = {
+            mode: thresholds.passes(self.tensor, mode, m, self.drifts, self.summand) for mode, m in measured.items()
+        }
         return {**dict.fromkeys(self.problems, False), **verdicts}
 
 

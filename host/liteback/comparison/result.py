@@ -26,10 +26,12 @@ class Thresholds:
     is that the signal stands 30 dB (a factor of 1000 in power) above the drift, or that the drift is one
     code, since SQNR means little where there is almost no signal. A float tensor that is computed from
     quantized ones, or by a kernel that quantizes its activations, carries their drift, so cumulatively it is
-    asked what they are asked.
+    asked what they are asked. Where what is summed cancels, as in the mean of a layer that is normalized
+    already, the result is rounding, and its range too: it may differ by rounding of the largest summand.
     """
 
     float_isolated: float = 1e-5  # max_abs_over_range
+    float_cancelled: float = 1e-6  # max_abs over the largest summand; 8 times float32's own step. Isolated
     float_cumulative: float = 1e-4  # max_abs_over_range
     lsb_isolated: float = 1  # lsb_max
     lsb_cumulative: float = 1  # lsb_max, or:
@@ -37,13 +39,17 @@ class Thresholds:
     integer_isolated: float = 0.0  # differ; indices and booleans are right or wrong
     integer_cumulative: float = 0.01  # differ; an argmax may flip where two values are as good as equal
 
-    def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool) -> bool:
-        """drifts: the tensor is quantized, or computed from one that is, or by a hybrid kernel."""
+    def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool, summand: float = 0.0) -> bool:
+        """drifts: the tensor is quantized, or computed from one that is, or by a hybrid kernel. summand: the largest
+        magnitude of what a float sum or mean is made of.
+        """
         isolated = mode == "isolated"
         error, bound = self._error(mode, metrics)
         if metrics.lsb_max is None and not tensor.dtype.startswith(("float", "complex")):
             return metrics.differ <= (self.integer_isolated if isolated else self.integer_cumulative)
-        return error <= bound or (drifts and not isolated and metrics.sqnr_db >= self.sqnr_cumulative)
+        if isolated:
+            return error <= bound or metrics.max_abs <= self.float_cancelled * summand
+        return error <= bound or (drifts and metrics.sqnr_db >= self.sqnr_cumulative)
 
     def excess(self, mode: Mode, metrics: Metrics) -> float:
         """The largest error in multiples of its bound, by which codes and shares of a range rank side by side."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from liteback.comparison.compare import RecordingCandidate, compare, drifting
 from liteback.comparison.result import Comparison, Row, Thresholds, drifted
 from liteback.errors import UsageError
 from liteback.ir import Graph, Node
-from liteback.recording import Recording
+from liteback.recording import Certificate, Recording, RecordingWriter
 from liteback.roundtrip import summary
 
 
@@ -109,6 +110,40 @@ def test_what_adds_up_behind_layers_that_are_right_is_drift(recording: Recording
     assert not faulty.agrees
     unknown = compare(GRAPH, recording, Drifting(hidden={1}))
     assert not any(row.drift for row in unknown.rows), "a layer nobody measured may be the fault"
+
+
+class Means:
+    """Takes the mean over the last axis, `off` by that much."""
+
+    name, numerics = "means", "float"
+
+    def __init__(self, off: float) -> None:
+        self.off = off
+
+    def cumulative(self, inputs: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return self.isolated(inputs)
+
+    def isolated(self, device: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return {1: device[0].mean(-1, dtype=np.float64).astype(np.float32) + np.float32(self.off)}
+
+
+@pytest.mark.parametrize(("off", "agrees"), [(1e-7, True), (1e-4, False), (math.nan, False)])
+def test_a_mean_of_what_cancels_differs_by_rounding(off: float, agrees: bool, tmp_path: Path) -> None:
+    """Its own range is rounding. By itself it agrees; so it is drift, not a fault."""
+    x = np.random.default_rng(0).standard_normal((1, 8, 96)).astype(np.float32)
+    x -= x.mean(-1, keepdims=True)
+    mean = x.mean(-1)
+    assert 0 < np.ptp(mean) < 1e-6
+    tensors = (replace(a_tensor(0, "float32"), shape=x.shape), replace(a_tensor(1, "float32"), shape=mean.shape))
+    graph = Graph(0, "main", tensors, (Node(0, "MEAN", (0,), (1,)),), (0,), (1,))
+    manifest = replace(record(tmp_path / "other").manifest, samples=1, passes=((0, 1),))
+    writer = RecordingWriter.create(tmp_path / "recording", b"a model", manifest)
+    writer.write_inputs(0, {0: x})
+    writer.write(0, 0, {0: x, 1: mean}, 1_000_000)
+    found = compare(graph, writer.finish(Certificate(1, True, (), True, True)), Means(off))
+    assert found.rows[0].passed == {"cumulative": False, "isolated": agrees}
+    assert found.rows[0].drift is agrees
+    assert (found.first_fault is None) is agrees
 
 
 def test_a_shape_that_nobody_measured_is_no_layer_that_may_be_wrong() -> None:
