@@ -14,7 +14,18 @@ from ..errors import UnsupportedModel, UsageError
 from ..words import counted
 from . import tables
 from .run import read
-from .shared import Gates, Json, ModelFile, check_gates, emit_json, load_tensorflow, out, progress, raise_gates
+from .shared import (
+    Gates,
+    Json,
+    ModelFile,
+    check_gates,
+    checked_file,
+    emit_json,
+    load_tensorflow,
+    out,
+    progress,
+    raise_gates,
+)
 
 Profile = Annotated[
     str | None,
@@ -112,8 +123,8 @@ def compare(
     numerics: Annotated[str | None, typer.Option(help="For a .tflite: float, fakequant or exact.")] = None,
     profile: Profile = None,
     gate: Gates = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report here.", callback=checked_file)] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", callback=checked_file)] = None,
     json: Json = False,
 ) -> None:
     """Compare a model with what the board computed, layer by layer, cumulative and isolated.
@@ -129,13 +140,9 @@ def compare(
     if len(others) != 1:
         raise UsageError(f"A model is compared with one recording. Received: {len(others)}.")
     (recording,) = others
-    from ..files import check_file, write_output
-
-    for wanted in (html, junit):
-        if wanted is not None:
-            check_file(wanted)
     load_tensorflow()
     from ..api import compare as run
+    from ..files import write_output
     from ..recording import Recording
     from ..report import ReportData, render
     from ..report import junit as junit_xml

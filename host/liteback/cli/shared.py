@@ -15,6 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import GateFailed, UsageError
+from ..files import check_file
 from ..words import counted
 from .terminal import Terminal
 
@@ -43,6 +44,13 @@ Direct = Annotated[
     ),
 ]
 Runtime = Annotated[str, typer.Option(help="tflite_runtime or ai_edge_litert; the board's first if not given.")]
+
+
+def checked_file(path: Path | None) -> Path | None:
+    """Where a result cannot be written is told of now, not when there is one."""
+    if path is not None:
+        check_file(path)
+    return path
 
 
 def _checked_gates(gates: list[str] | None) -> list[str] | None:
