@@ -8,6 +8,7 @@ from keras import layers, ops
 from ..registry import Layer, computes, emits
 from ..table import looked_up, softmax_looked_up
 from ..weight import Weight
+from .common import as_shape
 
 
 def _activation(cls, **config):
@@ -89,7 +90,7 @@ def log_softmax(x):
 
 def _over_rows(cls, x, **config):
     """A layer of the last axis; TensorFlow's kernels (oneDNN in 2.21) take from one axis to five."""
-    shape = tuple(-1 if d is None else d for d in x.shape)
+    shape = as_shape(x.shape)
     if 0 < len(shape) < 6:
         return Layer(cls, x, config=config)
     *lead, last = shape or (1,)

@@ -15,6 +15,11 @@ def axes_of(axis, rank):
     return tuple(sorted({int(a) % rank for a in np.ravel(axis)})) if rank else ()
 
 
+def as_shape(extents):
+    """A shape that ops.reshape takes: -1 for an extent that is not known."""
+    return [-1 if d is None else d for d in extents]
+
+
 def ranked(y, rank):
     """Tell Keras the rank of a result that TensorFlow only knows when it runs."""
     if y.shape.rank is None:

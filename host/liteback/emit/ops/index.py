@@ -10,6 +10,7 @@ from ..names import is_symbolic
 from ..op_layer import LARGE
 from ..registry import Layer, computes, emits
 from ..weight import Weight, plain
+from .common import as_shape
 
 
 @emits("GATHER", weights=["params"])
@@ -54,7 +55,7 @@ def _embedding(params, indices, axis):
 
     def unfold(y):
         if len(item) != 1:
-            y = ops.reshape(y, (*(-1 if d is None else d for d in indices.shape), *item))
+            y = ops.reshape(y, (*as_shape(indices.shape), *item))
         # The axes before the one that is replaced come first again.
         order = (*range(lead, lead + axis), *range(lead), *range(lead + axis, lead + len(item)))
         return ops.transpose(y, order) if axis else y

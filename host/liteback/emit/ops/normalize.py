@@ -4,6 +4,7 @@ import tensorflow as tf
 from keras import ops
 
 from ..registry import computes, emits
+from .common import as_shape
 
 
 @emits("L2_NORMALIZATION")
@@ -21,7 +22,7 @@ def local_response_normalization(x, *, radius, bias, alpha, beta):
         return NotImplemented
     window = 2 * radius + 1
     squares = ops.pad(ops.reshape(ops.square(x), (-1, x.shape[-1], 1)), ((0, 0), (radius, radius), (0, 0)))
-    sums = ops.reshape(ops.average_pool(squares, window, 1, "valid"), [-1 if d is None else d for d in x.shape])
+    sums = ops.reshape(ops.average_pool(squares, window, 1, "valid"), as_shape(x.shape))
     return ops.multiply(x, ops.power(ops.add(bias, ops.multiply(sums, alpha * window)), -beta))
 
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from ..registry import computes, emits
-from .common import add, numbers_of
+from .common import add, as_shape, numbers_of
 
 
 @emits("DILATE", static=["dilations", "padding"])
@@ -24,14 +24,10 @@ def _spread(x, axis, step, padding):
     before, extent, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     if extent is None:
         raise NotImplementedError("it puts values between elements of an axis whose extent is not known")
-    y = ops.reshape(x, _shape(*before, extent, 1, *after))
+    y = ops.reshape(x, as_shape([*before, extent, 1, *after]))
     widths = [(0, step - 1 if i == axis + 1 else 0) for i in range(len(y.shape))]
-    y = ops.reshape(ops.pad(y, widths, constant_values=padding), _shape(*before, extent * step, *after))
+    y = ops.reshape(ops.pad(y, widths, constant_values=padding), as_shape([*before, extent * step, *after]))
     return y[(*[slice(None)] * axis, slice(0, max(extent - 1, 0) * step + 1))]
-
-
-def _shape(*extents):
-    return tuple(-1 if d is None else d for d in extents)
 
 
 @computes("DILATE")

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from ..registry import computes, emits
+from .common import as_shape
 
 
 @computes("CUSTOM:AudioSpectrogram")
@@ -52,6 +53,6 @@ def hadamard_rotation(x, *, hadamard_size):
     matrix = np.ones((1, 1), np.float32)
     while len(matrix) < hadamard_size:
         matrix = np.kron(np.float32([[1, 1], [1, -1]]), matrix)
-    extents = [-1 if d is None else d for d in x.shape]
+    extents = as_shape(x.shape)
     parts = ops.reshape(x, (*extents[:-1], extents[-1] // hadamard_size, hadamard_size))
     return ops.reshape(ops.matmul(parts, matrix / np.float32(np.sqrt(hadamard_size))), extents)

@@ -17,7 +17,7 @@ from ..batch import UnknownBatch
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from ..weight import Weight, plain
-from .common import add, numbers_of
+from .common import add, as_shape, numbers_of
 
 ALL_BUT_LAST = (slice(None, -1),)  # Keras wants a tuple
 
@@ -86,7 +86,7 @@ def _order(rank, last):
 def _open(shape):
     if sum(d is None for d in shape) > 1:
         raise UnknownBatch
-    return [-1 if d is None else d for d in shape]
+    return as_shape(shape)
 
 
 @emits("STABLEHLO_GATHER", weights=["x"])
