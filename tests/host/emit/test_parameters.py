@@ -49,7 +49,15 @@ def scaled_before() -> keras.Model:
     return keras.Model(x, layers.Add()([y, layers.ReLU()(z)]))
 
 
-NETWORKS: dict[str, Callable[[], keras.Model]] = {f.__name__: f for f in (steps, transformer, scaled_before)}
+def cells() -> keras.Model:
+    """Cells on top of each other, which stay a loop: it adds their biases itself."""
+    x = keras.Input((5, 3), batch_size=1)
+    stacked = layers.StackedRNNCells([layers.LSTMCell(4), layers.GRUCell(3, reset_after=False)])
+    return keras.Model(x, layers.Dense(2)(layers.RNN(stacked)(x)))
+
+
+NETWORKS: dict[str, Callable[[], keras.Model]] = {f.__name__: f for f in (steps, transformer, scaled_before, cells)}
+LOOPS = frozenset({"cells"})  # no layer of Keras' is one, and TensorFlow's calibration dies of one (2.19)
 
 
 @cache
@@ -65,21 +73,23 @@ def converted(name: str, quantized: bool) -> tuple[keras.Model, bytes]:
 
 
 def samples(model: keras.Model) -> NDArray[np.float32]:
-    return rand(16, *model.inputs[0].shape[1:])
+    return rand(model.inputs[0].shape[0] or 16, *model.inputs[0].shape[1:])
 
 
 def size(model: keras.Model) -> int:
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
-@pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "quantized"),
+    [*((name, False) for name in NETWORKS), *((name, True) for name in NETWORKS if name not in LOOPS)],
+)
 def test_what_the_original_trained_trains_again(name: str, quantized: bool) -> None:
     original, data = converted(name, quantized)
     emission = reconstruction(data, "fakequant" if quantized else "float")
     model = emission.model
     assert size(model) == size(original)
-    assert not emission.own_layers or quantized
+    assert not emission.own_layers or quantized or name in LOOPS
     assert patch(model, data).data == data
     x = samples(model)
     expected = np.asarray(original(x))
