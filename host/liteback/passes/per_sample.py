@@ -41,6 +41,7 @@ ENTRIES: Mapping[str, Mapping[int, Any]] = {
     "MIRROR_PAD": {1: (0, 0)},
     "TILE": {1: 1},
 }
+LIFTED = "lifted"  # an option of an operator that has an axis more than in the file, where axes may decide its kernel
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
 
@@ -174,9 +175,10 @@ class _Writer:
 
 
 def _lifted_options(node: Node) -> Mapping[str, Any]:
+    options = {**node.options, LIFTED: True}
     if node.op in AXIS:
-        return {**node.options, "axis": 1}
+        return {**options, "axis": 1}
     if node.op == "STRIDED_SLICE":
         masks = {name: int(node.options[name]) << 1 | (name in ("begin_mask", "end_mask")) for name in MASKS}
-        return {**node.options, **masks}
-    return node.options
+        return {**options, **masks}
+    return options

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -144,6 +146,16 @@ def reductions(dtype: str) -> list[Case]:
         if dtype != "uint8":
             found.append(Case("REDUCE_PROD", inputs, options, [result(dtype)], name, 2))
     return found
+
+
+MEANS = (((1, 6, 33, 21), (1, 2)), ((1, 6, 33, 21), (-3, -2)), ((1, 6, 33, 21), (0, 1)), ((1, 9, 5), (0, 1)))
+
+
+def means(dtype: str) -> Iterator[Case]:
+    """Of images, which have a kernel of their own, and of what only looks like one. Of one scale, many are halves."""
+    for (shape, axes), out in product(MEANS, (result(dtype, 0.05), result(dtype))):
+        inputs = [data(*shape, dtype=dtype), const(axes, "int32")]
+        yield Case("MEAN", inputs, {"keep_dims": True}, [out], f"{dtype}-{len(shape)}-{axes}-{out.scale}", 2)
 
 
 def functions(dtype: str) -> list[Case]:
@@ -339,7 +351,7 @@ def beyond_32_bits() -> Case:
     return Case("EXP", [data(2, 300, dtype="int8", scale=0.3)], {}, [result("int8", 0.01)], "int8-large", 2)
 
 
-FAMILIES = (elementwise, windows, products, reductions, functions, between)
+FAMILIES = (elementwise, windows, products, reductions, means, functions, between)
 EXACT_CASES = [
     *(case for family in FAMILIES for dtype in TYPES for case in family(dtype)),
     *powers_of_two(),

@@ -25,7 +25,7 @@ from liteback.session.board import Board, RunOptions
 
 from .case import Arg, Case, Out, codes, const, fixed, ints, rand
 from .cases import CASES
-from .exact_cases import EXACT_CASES
+from .exact_cases import EXACT_CASES, TYPES, means
 
 PROFILES = {"builtin": "tflite_runtime-2.14-builtin-x86_64", "reference": "reference"}
 OPTIONS = {kernels: RunOptions(runtime="tflite_runtime", kernels=kernels) for kernels in PROFILES}
@@ -115,6 +115,16 @@ def test_codes_of_litert_s_own_kernels(case: Case, board: Board) -> None:
     expected = run_interpreter(case, board, RunOptions(runtime="ai_edge_litert", kernels="builtin"))
     model = lift(case.model([a.shape for a in expected]))
     twin = emit(model, "exact", profile=KernelProfile.named("ai_edge_litert-2.3-builtin-x86_64")).model
+    np.testing.assert_array_equal(results(twin, case)[0], expected[0])
+
+
+@pytest.mark.parametrize("kernels", ["builtin", "xnnpack"])
+@pytest.mark.parametrize("case", [case for dtype in TYPES for case in means(dtype)], ids=str)
+def test_means_are_those_of_litert(case: Case, kernels: str, board: Board) -> None:
+    options = RunOptions(runtime="ai_edge_litert", kernels="builtin" if kernels == "builtin" else "default")
+    expected = run_interpreter(case, board, options)
+    model = lift(case.model([a.shape for a in expected]))
+    twin = emit(model, "exact", profile=KernelProfile.named(f"ai_edge_litert-2.3-{kernels}-x86_64")).model
     np.testing.assert_array_equal(results(twin, case)[0], expected[0])
 
 

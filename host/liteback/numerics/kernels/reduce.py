@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ...passes.per_sample import LIFTED
 from ..fixed_point import DOUBLE, FLOAT32, Multiplier, multiply, multiply_wide, quantize_multiplier
 from ..operator import Operator, exact
-from .common import Codes, centred, product32, requantize, round_half_away, sum32, to_codes
+from .common import Codes, centred, product32, requantize, round_half_away, separate32, sum32, to_codes
 from .neon import NEON, full_channels
+from .xnnpack import XNNPACK
 
 # The reference kernel scales once, by a multiplier that holds 1/N; the optimised one adds a bias that is rounded alone.
 BIAS = "bias"
 ROUNDED = "rounded"  # a sum in float32, halves away from zero
 WRAPPED = "wrapped"
 UNSIGNED = "unsigned"  # a kernel for uint8, whatever the codes are: int8 codes below 0 count as 256 more
+RESOLVED = "neon-resolved"  # NEON's, for axes that are counted from the last as well
 
 
 def _axes(axis: Codes, rank: int) -> list[int]:
@@ -45,12 +48,13 @@ def _refuse_none(count: int) -> None:
         raise NotImplementedError("of no elements its kernel gives what nobody wrote")
 
 
-@exact("MEAN", variants=(DOUBLE, BIAS, NEON, FLOAT32))
+@exact("MEAN", variants=(DOUBLE, BIAS, NEON, RESOLVED, FLOAT32, XNNPACK))
 def mean(op: Operator, x: Codes, axis: Codes) -> Any:
     """Codes of the mean; of no elements code 0.
 
     Source: QuantizedMeanOrSum (tensorflow/lite/kernels/internal/reference/reduce.h) and Mean
-    (internal/optimized/integer_ops/mean.h), reduce.cc (v2.14.0).
+    (internal/optimized/integer_ops/mean.h), reduce.cc (v2.14.0); which axes have which kernel in LiteRT 2.3: reduce.cc
+    of google-ai-edge/LiteRT.
     """
     source = op.input(0)
     total, count = _total(op, x, axis)
@@ -59,7 +63,9 @@ def mean(op: Operator, x: Codes, axis: Codes) -> Any:
     if op.variant == FLOAT32:
         factor = np.float32(source.scale) / (np.float32(count) * op.out.scale)
         return requantize(op, total - count * source.zero_point, Multiplier.of(factor, factor), FLOAT32)
-    if op.variant in (BIAS, NEON) and _optimised(op, x, axis):
+    if op.variant == XNNPACK and source.dtype != "int16":
+        return _mean_in_float(op, total, count)
+    if op.variant in (BIAS, NEON, RESOLVED) and _optimised(op, axis):
         return _mean_with_bias(op, total, count)
     m, shift = quantize_multiplier(float(source.scale) / float(op.out.scale))
     more = min(count.bit_length() - 1, 32, 31 + shift)
@@ -67,9 +73,23 @@ def mean(op: Operator, x: Codes, axis: Codes) -> Any:
     return requantize(op, total - count * source.zero_point, by, DOUBLE)
 
 
-def _optimised(op: Operator, x: Codes, axis: Codes) -> bool:
-    """Whether the optimised kernel takes it: the mean of an image."""
-    return bool(op.options["keep_dims"]) and len(x.shape) == 4 and sorted(np.ravel(axis).tolist()) == [1, 2]
+def _optimised(op: Operator, axis: Codes) -> bool:
+    """Whether the optimised kernel takes it: the mean of an image, which none over the first axis of a file is."""
+    axes = np.ravel(axis) % 4 if op.variant == RESOLVED else np.ravel(axis)
+    image = len(op.input(0).shape) == 4 and sorted(axes.tolist()) == [1, 2]
+    return image and bool(op.options["keep_dims"]) and LIFTED not in op.options
+
+
+def _mean_in_float(op: Operator, total: Any, count: int) -> Any:
+    """total * f + (z_y - N z_x f), f = (s_x / s_y) (1 / N), in float32; then halves to even.
+
+    Found from results of LiteRT 2.3 on x86-64: no other order of these operations gives all of them.
+    """
+    source = op.input(0)
+    factor = np.float32(source.scale / op.out.scale) * (np.float32(1) / np.float32(count))
+    bias = np.float32(op.out.zero_point) - np.float32(count * source.zero_point) * factor
+    codes = tf.round(separate32(tf.cast(total, tf.float32), factor, bias))
+    return tf.cast(tf.clip_by_value(codes, *op.out.range), op.out.dtype)
 
 
 def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
@@ -78,7 +98,7 @@ def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
     moved = np.float32(source.zero_point) * source.scale / op.out.scale
     moved = np.float32(moved + np.float32(0.5 if moved > 0 else -0.5))
     by = Multiplier.of(source.scale / (np.float32(count) * op.out.scale))
-    rounding = full_channels(source.shape[-1], lanes=16) if op.variant == NEON else DOUBLE
+    rounding = DOUBLE if op.variant == BIAS else full_channels(source.shape[-1], lanes=16)
     return to_codes(op, multiply(total, by, rounding) - int(moved))
 
 
