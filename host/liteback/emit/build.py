@@ -24,7 +24,7 @@ from . import ops  # noqa: F401  (fills the registry)
 from .batch import UnknownBatch
 from .builder import Builder
 from .emission import Emission, Numerics
-from .independence import check_independent
+from .independence import check_independent, is_known
 from .limits import REFUSALS, refusing
 from .registry import supported_ops
 from .state import States, undefined, variables_of
@@ -71,7 +71,7 @@ def emit(
         for free, carried in _attempts(graph, bool(initial.initial)):
             with suppress(UnknownBatch, UnsupportedModel), refusing("model", graph.name):
                 builder = Builder(graphs, graph, numerics, free, profile, states=initial, carried=carried)
-                return _tied(builder) if apart is None else _joined(replace(builder, graph=apart, joined=True), graph)
+                return _whole(builder) if apart is None else _joined(replace(builder, graph=apart, joined=True), graph)
             gc.collect()  # cycles hold half a model, which would stay beside the whole one
         return _tied(Builder(graphs, graph, numerics, False, profile, states=initial))
 
@@ -129,6 +129,19 @@ def _apart(graph: Graph, states: States) -> Graph | None:
     return None
 
 
+def _whole(builder: Builder) -> Emission:
+    """Build a graph as it is; where the file has one sample and the model any number, see that none needs another.
+
+    Raises:
+        UnknownBatch: one does.
+    """
+    emission, graph = _tied(builder), builder.graph
+    if builder.free_batch and not any(graph.tensors[t].shape_signature[:1] == (-1,) for t in graph.inputs):
+        laid_out = [g for g in reachable(builder.graphs, graph.index) if g.index != graph.index]
+        _check_freed(emission, is_known([graph, *laid_out], builder.loops.time_first))
+    return emission
+
+
 def _joined(builder: Builder, graph: Graph) -> Emission:
     """Build a graph that `_apart` gave; where the batch was joined to other axes, see that no sample needs another.
 
@@ -140,11 +153,17 @@ def _joined(builder: Builder, graph: Graph) -> Emission:
     emission = replace(emission, graph=graph, values=values)
     lifted = any(not t.is_constant for t in builder.graph.tensors[len(graph.tensors) :])
     shapes = [graph.tensors[t].shape for t in values]
-    if lifted or any(
-        shape[:1] != (1,) or len(shape) == 1 for shape in shapes
-    ):  # of a vector's one axis there may be sums
-        check_independent(emission)
+    joined = any(shape[:1] != (1,) or len(shape) == 1 for shape in shapes)  # of a vector's one axis there may be sums
+    _check_freed(emission, not lifted and not joined and is_known([builder.graph]))
     return emission
+
+
+def _check_freed(emission: Emission, known: bool) -> None:
+    """known: whether that no sample needs another. Raises: UnknownBatch."""
+    if any(x.shape[:1] != (None,) for x in emission.model.outputs):
+        raise UnknownBatch  # of a constant there is one for all samples
+    if not known:
+        check_independent(emission)
 
 
 def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature], key: str) -> Graph:

@@ -1,13 +1,19 @@
-"""Whether what a model computes of a sample depends on that sample alone. It is tried: no rule knows all operators."""
+"""Whether what a model computes of a sample depends on that sample alone.
+
+Of most operators that is known; where others work on a batch that the file does not have, it is tried.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir import Graph, Node
+from ..passes.per_sample import AXES, AXIS, BROADCASTING, ENTRIES, works_on_first_axis
 from .batch import UnknownBatch
 from .emission import Emission, places
 
@@ -16,15 +22,64 @@ LARGE = 1 << 28  # bytes of a sample's tensors: more are not tried
 TOLERANCE = 1e-3  # of a tensor's range: kernels sum in another order where there are more samples
 MOST = 0.95  # of a tensor's elements: behind an argmax, or a rounding, single ones differ
 
+# What does the same with every element, or with every sample of each of its inputs.
+EACH = BROADCASTING | frozenset(
+    {"ABS", "ADD_N", "CAST", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FAKE_QUANT", "FLOOR", "GELU", "HARD_SWISH"}
+    | {"LEAKY_RELU", "LOG", "LOGICAL_NOT", "LOGISTIC", "NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1"}
+    | {"RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "TANH", "ZEROS_LIKE", "CONCATENATION", "PACK"}
+    | {"IF", "WHILE", "STABLEHLO_CASE", "STABLEHLO_COMPOSITE", "CALL"}  # what they run is looked at, or fixes the batch
+)
+# The same, as long as all but one of their inputs are constants.
+EACH_BESIDE_CONSTANTS = frozenset(
+    {"CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D_TRANSPOSE", "FULLY_CONNECTED", "PRELU"}
+    | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "L2_NORMALIZATION", "LOCAL_RESPONSE_NORMALIZATION", "SOFTMAX"}
+    | {"LOG_SOFTMAX", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "RESIZE_BILINEAR"}
+    | {"RESIZE_NEAREST_NEIGHBOR", "EMBEDDING_LOOKUP", "ONE_HOT", "UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF", "BROADCAST_TO"}
+    | {"UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"}
+    | {*AXES, *AXIS, *ENTRIES}
+)
+
+
+def is_known(graphs: Iterable[Graph], steps: Container[int] = ()) -> bool:
+    """Whether every operator is known to leave samples apart that stand along the first axis of its inputs.
+
+    steps: tensors of the first graph that have time there, which its recurrent layers have seen to.
+    """
+    for graph in graphs:
+        varies = set(graph.inputs)
+        for node in graph.nodes:
+            moving = [i for i, t in enumerate(node.inputs) if t in varies]
+            if not moving or node.op in ("SHAPE", "RANK"):
+                continue
+            varies.update(node.outputs)
+            if node.inputs[moving[0]] not in steps and not _keeps_apart(node, graph, moving):
+                return False
+        steps = ()
+    return True
+
+
+def _keeps_apart(node: Node, graph: Graph, moving: list[int]) -> bool:
+    known = node.op in EACH or (node.op in EACH_BESIDE_CONSTANTS and len(moving) == 1)
+    return known and _takes_all(node, graph) and not works_on_first_axis(node, graph, moving)
+
+
+def _takes_all(node: Node, graph: Graph) -> bool:
+    """Whether a slice is of all samples, not of the one that the file has."""
+    if node.op == "STRIDED_SLICE":
+        return bool(node.options["begin_mask"] & node.options["end_mask"] & 1)
+    size = graph.tensors[node.inputs[2]].data if node.op == "SLICE" else np.array(-1)
+    return size is not None and bool(np.ravel(size)[0] == -1)
+
 
 def check_independent(emission: Emission) -> None:
     """Run samples together and one by one, and compare every tensor of the file.
 
     Raises:
-        UnknownBatch: one of them is another for a sample that is alone, or they are too large to try.
+        UnknownBatch: one of them is another for a sample that is alone, or it cannot be tried: they are too large, or
+            have extents that are not known.
     """
     model, graph, rng = emission.model, emission.graph, np.random.default_rng(0)
-    if sum(graph.tensors[t].nbytes for t in emission.values) > LARGE:
+    if sum(graph.tensors[t].nbytes for t in emission.values) > LARGE or any(None in x.shape[1:] for x in model.inputs):
         raise UnknownBatch
     probe = keras.Model(model.inputs, list(places(model, emission.values).values()))
     samples = [_random(x, graph.tensors[t].is_quantized, rng) for x, t in zip(model.inputs, graph.inputs, strict=True)]

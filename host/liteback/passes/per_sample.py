@@ -58,7 +58,7 @@ def per_sample(graph: Graph) -> Graph:
             writer.reshape(node.index, node.inputs[moving[0]], node.outputs[0])
         elif node.op == "BROADCAST_TO":
             writer.tile(node)
-        elif _works_on_first_axis(node, graph, moving):
+        elif works_on_first_axis(node, graph, moving):
             writer.lift(node, moving)
         else:
             writer.nodes.append(writer.whole(node))
@@ -74,7 +74,7 @@ def _moves_first_axis(node: Node, graph: Graph) -> bool:
     return axis is not None and 0 in np.ravel(axis) % (rank + 1)
 
 
-def _works_on_first_axis(node: Node, graph: Graph, moving: Sequence[int]) -> bool:
+def works_on_first_axis(node: Node, graph: Graph, moving: Sequence[int]) -> bool:
     """Whether an operator does not do the same with each element of the first axis, and `lift` knows it."""
     shape, result = (graph.tensors[t].shape for t in (node.inputs[moving[0]], node.outputs[0]))
     if node.op in BROADCASTING:

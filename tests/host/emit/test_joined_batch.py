@@ -132,9 +132,64 @@ def test_what_no_output_needs_is_not_in_the_model() -> None:
     assert KerasTwin.of(emission).cumulative({0: rand(1, 6)}).keys() == {0, 1}
 
 
-BLOCKS = (np.int32([2, 2]), np.int32([[0, 0], [0, 0]]))
-BACKWARDS = schema.ReverseSequenceOptionsT(seqDim=0, batchDim=1)
+def gathered() -> bytes:
+    """The two rows of the first sample with the largest numbers."""
+    tensors = [Tensor([1, 6, 3]), Tensor([1], "int32", np.int32([2])), Tensor([1, 6]), Tensor([], "int32", np.int32(2))]
+    tensors += [Tensor([1, 2]), Tensor([1, 2], "int32"), Tensor([3], "int32", np.int32([1, 2, 1]))]
+    tensors += [Tensor([1, 2, 1], "int32"), Tensor([1, 2, 1], "int32", np.int32([[[0], [0]]]))]
+    tensors += [Tensor([1, 2, 2], "int32"), Tensor([1, 2, 3])]
+    ops = [
+        Op("REDUCE_MAX", [0, 1], [2], schema.ReducerOptionsT()),
+        Op("TOPK_V2", [2, 3], [4, 5], schema.TopKV2OptionsT()),
+        Op("RESHAPE", [5, 6], [7], schema.ReshapeOptionsT()),
+        Op("CONCATENATION", [8, 7], [9], schema.ConcatenationOptionsT(axis=2)),
+        Op("GATHER_ND", [0, 9], [10], schema.GatherNdOptionsT()),
+    ]
+    return build_model(Subgraph(tensors, ops, [0], [10]))
+
+
+def filtered() -> bytes:
+    """An image, by filters that are computed of another."""
+    options = schema.DepthwiseConv2DOptionsT(strideH=1, strideW=1, padding=1, depthMultiplier=1)
+    tensors = [Tensor([1, 3, 3, 2]), Tensor([1, 8, 8, 2]), Tensor([1, 3, 3, 2]), Tensor([2], data=rand(2))]
+    ops = [Op("TANH", [0], [2]), Op("DEPTHWISE_CONV_2D", [1, 2, 3], [4], options)]
+    return build_model(Subgraph([*tensors, Tensor([1, 6, 6, 2])], ops, [0, 1], [4]))
+
+
+def behind_a_composite(op: str, constants: list[Tensor], options: Any, columns: int) -> bytes:
+    """An operator that works on the first axis, behind another that a graph of its own says."""
+    row = Tensor([1, 6])
+    composite = Op(
+        "STABLEHLO_COMPOSITE", [0], [1], schema.StableHLOCompositeOptionsT("c", decompositionSubgraphIndex=1)
+    )
+    last = Op(op, [1, *range(2, 2 + len(constants))], [2 + len(constants)], options)
+    main = Subgraph([row, row, *constants, Tensor([1, columns])], [composite, last], [0], last.outputs)
+    return build_model(main, Subgraph([row, row], [Op("RELU", [0], [1])], [0], [1], name="c"))
+
+
+def where() -> bytes:
+    """Where a sample is larger than zero: which one it is is a coordinate."""
+    tensors = [Tensor([1, 4]), Tensor([1, 4], data=np.zeros((1, 4), np.float32)), Tensor([1, 4], "bool")]
+    tensors.append(Tensor([1, 2], "int64", shape_signature=[-1, 2]))
+    ops = [Op("GREATER", [0, 1], [2], schema.GreaterOptionsT()), Op("WHERE", [2], [3], schema.WhereOptionsT())]
+    return build_model(Subgraph(tensors, ops, [0], [3]))
+
+
+def with_constant() -> bytes:
+    tensors = [Tensor([1, 4]), Tensor([1, 4]), Tensor([1, 4], data=rand(1, 4))]
+    return build_model(Subgraph(tensors, [Op("RELU", [0], [1])], [0], [1, 2]))
+
+
+FIRST = [Tensor([2], "int32", np.int32([0, 0])), Tensor([2], "int32", np.int32([1, 3]))]
 MIXED = {
+    "rows of the first sample": gathered(),
+    "filters that are computed": filtered(),
+    "a sum along the first axis, behind a composite": behind_a_composite(
+        "CUMSUM", [Tensor([], "int32", np.int32(0))], schema.CumsumOptionsT(), 6
+    ),
+    "the first sample, behind a composite": behind_a_composite("SLICE", FIRST, schema.SliceOptionsT(), 3),
+    "places": where(),
+    "an output that is a constant": with_constant(),
     "blocks that come before the batch": build(
         (1, 4, 4, 2),
         (
@@ -163,5 +218,6 @@ MIXED = {
 @pytest.mark.parametrize("data", MIXED.values(), ids=MIXED)
 def test_a_file_whose_samples_would_mix_keeps_its_batch(data: bytes) -> None:
     model = reconstruct(data)
-    assert model.inputs[0].shape[0] == 1
-    model(rand(*model.inputs[0].shape))
+    assert {x.shape[0] for x in model.inputs} == {1}
+    x = [rand(*x.shape) for x in model.inputs]
+    model(x if len(x) > 1 else x[0])

@@ -56,7 +56,7 @@ def add(x, y):
     if len(x.shape) < 2 or tuple(y.shape) == (1,) * len(y.shape) or sum((d or 0) > 1 for d in y.shape) > 1:
         return ops.add(x, y)
     leading = set(y.shape[:-1]) <= {1, None} and len(y.shape) <= len(x.shape)
-    if leading and y.shape[-1] and y.shape[-1] == x.shape[-1]:
+    if leading and (y.shape[-1] or 0) > 1 and y.shape[-1] == x.shape[-1]:
         return ops.add(x, y)  # it is one, of the last axis
     return ops.subtract(x, ops.negative(y))
 
