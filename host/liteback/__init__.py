@@ -10,6 +10,7 @@ print(liteback.compare("model.tflite", recording).to_pandas())
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from .api import calibrate, compare, reconstruct
     from .emit.state import reset_state
     from .errors import LitebackError
+    from .export.patch import patch
     from .inspection import inspect
     from .recording import Recording
     from .session.board import connect
+    from .twin import load_model
 
 __version__ = "0.1.0"
 
@@ -31,10 +34,23 @@ _HOMES = {
     "compare": "api",
     "connect": "session.board",
     "inspect": "inspection",
+    "load_model": "twin",
+    "patch": "export.patch",
     "reconstruct": "api",
     "reset_state": "emit.state",
 }
-__all__ = ["LitebackError", "Recording", "calibrate", "compare", "connect", "inspect", "reconstruct", "reset_state"]
+__all__ = [
+    "LitebackError",
+    "Recording",
+    "calibrate",
+    "compare",
+    "connect",
+    "inspect",
+    "load_model",
+    "patch",
+    "reconstruct",
+    "reset_state",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -43,3 +59,11 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if "keras" in sys.modules and sys.modules["keras"].backend.backend() == "tensorflow":
+    import_module(".twin", __name__)  # `keras.models.load_model` is to know our layers; it is loaded already

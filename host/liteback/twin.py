@@ -163,12 +163,13 @@ def _real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:
     return codes
 
 
-def load_model(path: Path) -> Any:
-    """A Keras model from a .keras or .h5 file.
+def load_model(path: Path | str) -> Any:
+    """A Keras model from a .keras or .h5 file, with layers of liteback's own or without.
 
     Raises:
         UsageError: there is none at that path, or it is of a kind that no reconstruction is.
     """
+    path = Path(path)
     if not path.exists():
         raise UsageError(f"There is no model at {str(path)!r}.")
     if path.is_dir():

@@ -98,7 +98,7 @@ def reconstruct(
         emit_json(document)
         return
     own = len(emission.own_layers)
-    needs = f"{counted(own, 'layer needs', 'layers need')} liteback to load"
+    needs = f"{counted(own, 'layer needs', 'layers need')} liteback.load_model"
     stock = "stock Keras" if not own else needs if output.suffix else "loads with plain TensorFlow"
     out.say(
         tables.WROTE,
