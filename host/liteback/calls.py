@@ -34,6 +34,18 @@ def reachable(graphs: Sequence[Graph], *roots: int) -> list[Graph]:
     return list(found.values())
 
 
+def laid_out(graphs: Sequence[Graph], root: Graph) -> list[Graph]:
+    """A graph, and those whose nodes stand in it in place of a call."""
+    found = {root.index: root}
+    pending = [root]
+    while pending:
+        calls = [n for n in pending.pop().nodes if n.op in ("CALL", "STABLEHLO_COMPOSITE")]
+        fresh = {i: graphs[i] for n in calls for i in subgraphs_of(n) if i not in found}
+        found |= fresh
+        pending += fresh.values()
+    return list(found.values())
+
+
 def once(graphs: Sequence[Graph], used: Sequence[Graph]) -> list[Graph]:
     """The graphs that run before the first run of `used`, each once: they say what variables start as.
 

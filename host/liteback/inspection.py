@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .calls import once, reachable
-from .emit.verdict import problems
+from .emit.verdict import problems, unassigned
 from .errors import Problem
 from .files import read_model
 from .ir import ABSENT, CODE_RANGE, PACKED_BITS, Graph, Model, Node, Tensor
@@ -101,7 +101,7 @@ def inspect(model: str | Path | bytes) -> Inspection:
     lifted = lift(read_model(model))
     graphs = simplify_all(lifted.graphs)
     main = {g.index for g in _run_by(graphs, 0)}
-    found = {g.index: problems(g) for g in graphs}
+    found = {g.index: problems(g) + unassigned([g], graphs) for g in graphs}
     inexact = tuple(p for g in simplify_all(lifted.graphs, codes=True) if g.index in main for p in uncovered(g))
     others = {
         s.key: [found[g.index] for g in _run_by(graphs, s.graph)] for s in lifted.signatures if s.graph not in main

@@ -10,8 +10,9 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from cli.running import document, liteback
 
+from liteback.errors import UnsupportedModel
 from liteback.inspection import inspect
-from liteback.reconstruction import signature_reconstructions
+from liteback.reconstruction import reconstruct, signature_reconstructions
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
 
@@ -54,6 +55,23 @@ def test_a_signature_that_cannot_come_back_is_no_fault_of_the_main_graph() -> No
     assert {key: [p.op for p in problems] for key, problems in found.refused.items()} == {
         "restore": ["CUSTOM:FlexRestore"]
     }
+
+
+def test_a_variable_that_nothing_assigns_stands_in_the_way() -> None:
+    """As in a file that was converted without its weights: a runtime reads what nobody wrote."""
+    handle = schema.VarHandleOptionsT(container="", sharedName="kernel")
+    tensors = [Tensor([], "resource"), Tensor([2, 4]), Tensor([1, 4]), Tensor([1, 2])]
+    ops = [
+        Op("VAR_HANDLE", [], [0], handle),
+        Op("READ_VARIABLE", [0], [1], schema.ReadVariableOptionsT()),
+        Op("FULLY_CONNECTED", [2, 1, -1], [3], schema.FullyConnectedOptionsT()),
+    ]
+    data = build_model(Subgraph(tensors, ops, [2], [3]))
+    assert [p.reason for p in inspect(data).unsupported] == [
+        "the file never assigns the variable 'kernel': its values are not in it"
+    ]
+    with pytest.raises(UnsupportedModel, match="never assigns the variable 'kernel'"):
+        reconstruct(data)
 
 
 def test_a_saved_model_leaves_it_out(tmp_path: Path) -> None:

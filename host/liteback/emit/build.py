@@ -6,14 +6,14 @@ Where the file's batch of one is only a batch, the model takes any batch; a cons
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import keras
 import numpy as np
 
-from ..calls import SUBGRAPH_OPTIONS, once, reachable
+from ..calls import SUBGRAPH_OPTIONS, laid_out, once, reachable
 from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import Graph, Model, Signature
 from ..numerics.coverage import uncovered
@@ -29,7 +29,7 @@ from .limits import REFUSALS, refusing
 from .registry import supported_ops
 from .state import States, undefined, variables_of
 from .ties import Ties
-from .verdict import problems
+from .verdict import problems, unassigned
 
 if keras.backend.backend() != "tensorflow":
     raise UsageError(
@@ -60,7 +60,7 @@ def emit(
     with refusing("model", graph.name):  # options of another operator's kind name no subgraphs
         used = reachable(graphs, graph.index)
         used += once(graphs, used)
-    found = [p for g in used for p in problems(g, supported_ops())]
+    found = [p for g in used for p in problems(g, supported_ops())] + unassigned(used, graphs)
     if numerics == "exact":
         found += [p for g in used for p in uncovered(g)]
     if found:
@@ -137,8 +137,8 @@ def _whole(builder: Builder) -> Emission:
     """
     emission, graph = _tied(builder), builder.graph
     if builder.free_batch and not any(graph.tensors[t].shape_signature[:1] == (-1,) for t in graph.inputs):
-        laid_out = [g for g in reachable(builder.graphs, graph.index) if g.index != graph.index]
-        _check_freed(emission, is_known([graph, *laid_out], builder.loops.time_first))
+        steps = builder.loops.time_first
+        _check_freed(emission, is_known(laid_out(builder.graphs, graph), steps), steps)
     return emission
 
 
@@ -158,12 +158,12 @@ def _joined(builder: Builder, graph: Graph) -> Emission:
     return emission
 
 
-def _check_freed(emission: Emission, known: bool) -> None:
-    """known: whether that no sample needs another. Raises: UnknownBatch."""
+def _check_freed(emission: Emission, known: bool, steps: Container[int] = ()) -> None:
+    """known: whether that no sample needs another. steps: tensors with time first. Raises: UnknownBatch."""
     if any(x.shape[:1] != (None,) for x in emission.model.outputs):
         raise UnknownBatch  # of a constant there is one for all samples
     if not known:
-        check_independent(emission)
+        check_independent(emission, steps)
 
 
 def graph_of_signature(graphs: Sequence[Graph], signatures: Sequence[Signature], key: str) -> Graph:

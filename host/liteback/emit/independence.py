@@ -27,7 +27,11 @@ EACH = BROADCASTING | frozenset(
     {"ABS", "ADD_N", "CAST", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FAKE_QUANT", "FLOOR", "GELU", "HARD_SWISH"}
     | {"LEAKY_RELU", "LOG", "LOGICAL_NOT", "LOGISTIC", "NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1"}
     | {"RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "TANH", "ZEROS_LIKE", "CONCATENATION", "PACK"}
-    | {"IF", "WHILE", "STABLEHLO_CASE", "STABLEHLO_COMPOSITE", "CALL"}  # what they run is looked at, or fixes the batch
+    | {
+        "WHILE",
+        "STABLEHLO_COMPOSITE",
+        "CALL",
+    }  # a recurrent layer, or else its batch is fixed; what is laid out in place
 )
 # The same, as long as all but one of their inputs are constants.
 EACH_BESIDE_CONSTANTS = frozenset(
@@ -71,8 +75,8 @@ def _takes_all(node: Node, graph: Graph) -> bool:
     return size is not None and bool(np.ravel(size)[0] == -1)
 
 
-def check_independent(emission: Emission) -> None:
-    """Run samples together and one by one, and compare every tensor of the file.
+def check_independent(emission: Emission, steps: Container[int] = ()) -> None:
+    """Run samples together and one by one, and compare every tensor of the file. steps: as `is_known` takes them.
 
     Raises:
         UnknownBatch: one of them is another for a sample that is alone, or it cannot be tried: they are too large, or
@@ -85,8 +89,9 @@ def check_independent(emission: Emission) -> None:
     samples = [_random(x, graph.tensors[t].is_quantized, rng) for x, t in zip(model.inputs, graph.inputs, strict=True)]
     together = probe(samples)
     alone = [probe([x[k : k + 1] for x in samples]) for k in range(SAMPLES)]
-    for k, value in enumerate(together):
-        if not _agree(np.asarray(value), np.concatenate([np.asarray(a[k]) for a in alone])):
+    for k, (tensor, place) in enumerate(emission.values.items()):
+        axis = 1 if tensor in steps and not place.time_first else 0
+        if not _agree(np.asarray(together[k]), np.concatenate([np.asarray(a[k]) for a in alone], axis)):
             raise UnknownBatch
 
 

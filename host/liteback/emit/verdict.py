@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -48,6 +48,32 @@ def problems(graph: Graph, known: Collection[str] = KNOWN_OPS) -> list[Problem]:
         if t not in known_tensors
     ]
     return found
+
+
+def unassigned(used: Sequence[Graph], graphs: Sequence[Graph]) -> list[Problem]:
+    """The variables that graphs of a file read and no graph of it assigns: what they are to hold is not in the file.
+
+    A runtime gives what is in its memory, which nobody wrote.
+    """
+    assigned = {name for graph in graphs for name, node in _uses(graph, "ASSIGN_VARIABLE")}
+    if None in assigned:  # one that it was handed
+        return []
+    why = "the file never assigns the variable {!r}: its values are not in it"
+    return [
+        Problem("READ_VARIABLE", graph.label(node.outputs[0]), why.format(name))
+        for graph in used
+        for name, node in _uses(graph, "READ_VARIABLE")
+        if name is not None and name not in assigned
+    ]
+
+
+def _uses(graph: Graph, op: str) -> Iterator[tuple[str | None, Node]]:
+    """The nodes of an operator on a variable, each with its name; None for one that another graph made."""
+    handles = {node.outputs[0]: node.options for node in graph.nodes if node.op == "VAR_HANDLE"}
+    for node in graph.nodes:
+        if node.op == op:
+            made = handles.get(node.inputs[0])
+            yield f"{made['container']}/{made['shared_name']}".strip("/") if made else None, node
 
 
 def _misread(node: Node, graph: Graph) -> list[int]:
