@@ -14,6 +14,8 @@ SUBGRAPH_OPTIONS = {
     "STABLEHLO_COMPOSITE": ("decomposition_subgraph_index",),
 }
 
+IN_PLACE = ("CALL", "STABLEHLO_COMPOSITE")  # whose subgraph is laid out where they stand
+
 
 def subgraphs_of(node: Node) -> list[int]:
     """The subgraphs that a node runs, save the one that runs but once."""
@@ -39,7 +41,7 @@ def laid_out(graphs: Sequence[Graph], root: Graph) -> list[Graph]:
     found = {root.index: root}
     pending = [root]
     while pending:
-        calls = [n for n in pending.pop().nodes if n.op in ("CALL", "STABLEHLO_COMPOSITE")]
+        calls = [n for n in pending.pop().nodes if n.op in IN_PLACE]
         fresh = {i: graphs[i] for n in calls for i in subgraphs_of(n) if i not in found}
         found |= fresh
         pending += fresh.values()

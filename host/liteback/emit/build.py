@@ -54,6 +54,11 @@ def emit(
         UsageError: the file has no such signature.
         UnsupportedModel: with everything that stands in the way.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise UsageError(
+            "The models of .tflite files have their channels last. Received: Keras' image_data_format "
+            "'channels_first'. Set it with keras.config.set_image_data_format('channels_last')."
+        )
     root = 0 if signature is None else signature_of(model.signatures, signature).graph
     graphs = simplify_all(model.graphs, numerics == "exact", (root, *beside))
     graph = graphs[0] if signature is None else graph_of_signature(graphs, model.signatures, signature)

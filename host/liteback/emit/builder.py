@@ -41,6 +41,7 @@ from .variables import built, fill
 from .verdict import CLAMPS
 from .weight import Weight, turned
 
+BIAS = "b"  # what emitters call it
 SIZED_BY_VALUES = frozenset({"SKIP_GRAM", "UNIQUE", "WHERE"})  # what a file says of their results' shapes is a guess
 NOT_IN_KERAS = frozenset({"string", "complex64", "complex128"})
 
@@ -108,7 +109,8 @@ class Builder:
     def lay_out(self, arguments: Sequence[Any]) -> list[Any]:
         """Make operations of the graph's nodes; the values of its inputs -> those of its outputs."""
         graph = self.graph
-        self.env.update(zip(graph.inputs, arguments, strict=True))
+        given = zip(graph.inputs, arguments, strict=True)
+        self.env.update((t, value) for t, value in given if not graph.tensors[t].is_constant)
         for node in graph.nodes:
             with refusing(node.op, graph.label(node.outputs[0]) if node.outputs else ""):
                 for index, value in zip(node.outputs, self._results(node), strict=True):
@@ -269,9 +271,12 @@ class Builder:
     def _inputs(self, node: Node, emitter: Emitter) -> list[Any]:
         """A node's inputs as its emitter wants them."""
         inputs = []
-        tied = any(self.graph.home(t) in self.ties.variables for t in node.inputs)
-        for i, t in enumerate(node.inputs):
-            name = emitter.arguments[i] if i < len(emitter.arguments) else "*"
+        names = [*emitter.arguments, *["*"] * len(node.inputs)]
+        variables = {
+            name for name, t in zip(names, node.inputs, strict=False) if self.graph.home(t) in self.ties.variables
+        }
+        tied = bool(variables - {BIAS})  # a layer does without its bias
+        for i, (name, t) in enumerate(zip(names, node.inputs, strict=False)):
             weight = name in emitter.weights
             value = self.known(t, weight)
             if tied and isinstance(value, Weight):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..ir import Graph
 from .bare_zeros import bare_zeros
 from .bias_scale import bias_scale
+from .constant_arguments import constant_arguments
 from .flat_bias import flat_bias
 from .fold_dequantize import fold_dequantize
 from .fold_rounding import fold_rounding
@@ -40,7 +41,7 @@ def simplify_all(graphs: Sequence[Graph], codes: bool = False, served: Sequence[
 
     served: the graphs that are run, and share their variables.
     """
-    shown = settled_variables(idle_state(tensor_lists(graphs)), served)
+    shown = constant_arguments(settled_variables(idle_state(tensor_lists(graphs)), served))
     return tuple(simplify(graph, codes) for graph in shown)
 
 

@@ -19,7 +19,7 @@ def flat_bias(graph: Graph) -> Graph:
     for node in graph.nodes:
         index = _bias(node)
         data = None if index is None else tensors[index].data
-        if index is None or data is None or data.ndim < 2 or any(_bias(n) != index for n in consumers[index]):
+        if index is None or data is None or data.ndim == 1 or any(_bias(n) != index for n in consumers[index]):
             continue
         flat = data.reshape(-1)
         tensors[index] = replace(tensors[index], data=flat, shape=flat.shape, shape_signature=flat.shape)

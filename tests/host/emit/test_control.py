@@ -322,6 +322,35 @@ def test_a_called_subgraph_is_laid_out_in_place(op: str, options: Any) -> None:
     assert len(emission.model.trainable_weights) == 2  # one constant of the file is one variable
 
 
+def test_weights_that_a_called_subgraph_is_handed_train_and_go_back() -> None:
+    composite = schema.StableHLOCompositeOptionsT(name="x.linear", decompositionSubgraphIndex=1)
+    scale, bias = (Tensor([UNITS], data=rand(UNITS, seed=k)) for k in (2, 3))
+    row = Tensor([1, UNITS])
+    main = Subgraph(
+        [row, Tensor([UNITS, UNITS], data=rand(UNITS, UNITS)), bias, scale, row],
+        [Op("STABLEHLO_COMPOSITE", [0, 1, 2, 3], [4], composite)],
+        [0],
+        [4],
+    )
+    body = Subgraph(
+        [row, Tensor([UNITS, UNITS]), Tensor([UNITS]), Tensor([UNITS]), row, row],
+        [
+            Op("FULLY_CONNECTED", [0, 1, 2], [4], schema.FullyConnectedOptionsT()),
+            Op("MUL", [4, 3], [5], schema.MulOptionsT()),
+        ],
+        [0, 1, 2, 3],
+        [5],
+        name="linear",
+    )
+    data, x = build_model(main, body), rand(3, UNITS, seed=4)
+    model = reconstruct(data)
+    assert [v.path.rpartition("/")[2] for v in model.trainable_variables] == ["kernel", "bias", "embeddings"]
+    assert patch(model, data).data == data
+    for variable in model.trainable_variables:
+        variable.assign(variable.numpy() + 0.5)
+    np.testing.assert_array_equal(reconstruct(patch(model, data).data)(x), model(x))
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -388,6 +417,15 @@ def test_a_keras_lstm_goes_back_into_the_files_twelve_tensors() -> None:
     assert len(patched.changes) == 12
     x = rand(BATCH, 3, 5, seed=3)
     np.testing.assert_allclose(run(reconstruct(patched.data), x)[0], run(emission.model, x)[0], atol=1e-6)
+
+
+def test_a_global_setting_of_keras_is_refused_by_name() -> None:
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(UsageError, match="channels_first"):
+            reconstruct(loop())
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 def test_a_subgraph_that_runs_itself_is_refused() -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from ..names import is_symbolic
+
 
 def dtype_of(value):
     """The schema's name of the type of a KerasTensor, a Weight or an array."""
@@ -59,6 +61,12 @@ def add(x, y):
     if leading and (y.shape[-1] or 0) > 1 and y.shape[-1] == x.shape[-1]:
         return ops.add(x, y)  # it is one, of the last axis
     return ops.subtract(x, ops.negative(y))
+
+
+def typed(result, *operands):
+    """A result of single known numbers, in their type: a saved model holds such without one."""
+    single = all(not is_symbolic(v) and np.ndim(v) == 0 for v in operands)
+    return ops.cast(result, str(operands[0].dtype)) if single and is_symbolic(result) else result
 
 
 def truncated_divide(x, y):

@@ -6,6 +6,7 @@ from keras import ops
 
 from ..batch import for_each_sample, leads
 from ..registry import computes, emits
+from .common import typed
 
 
 @emits("FILL", static=["dims"])
@@ -36,7 +37,7 @@ def one_hot(indices, depth, on, off, *, axis):
         return NotImplemented
     axis = -1 if axis == len(indices.shape) else axis  # Keras does not count the new axis
     plain = ops.one_hot(indices, int(np.ravel(depth)[0]), axis=axis, dtype=on.dtype.name)
-    return plain if (on, off) == (1, 0) else ops.where(ops.equal(plain, ops.ones_like(plain)), on, off)
+    return plain if (on, off) == (1, 0) else typed(ops.where(ops.equal(plain, ops.ones_like(plain)), on, off), on, off)
 
 
 @computes("ONE_HOT")

@@ -10,7 +10,7 @@ from ...ir import CODE_RANGE
 from ...numerics.fixed_point import quantize_multiplier
 from ..names import is_symbolic
 from ..registry import Layer, computes, emits
-from .common import add, codes_of, dtype_of, numbers_of, real_of, truncated_divide
+from .common import add, codes_of, dtype_of, numbers_of, real_of, truncated_divide, typed
 
 
 def _mergeable(values):
@@ -185,4 +185,7 @@ def select(condition, x, y):
     return ops.where(condition, x, y)
 
 
-emits("SELECT_V2")(ops.where)
+@emits("SELECT_V2")
+def select_v2(condition, x, y):
+    """x where condition, else y."""
+    return typed(ops.where(condition, x, y), x, y)

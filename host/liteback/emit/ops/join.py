@@ -16,6 +16,10 @@ ZERO_PADDING = {3: layers.ZeroPadding1D, 4: layers.ZeroPadding2D, 5: layers.Zero
 @emits("CONCATENATION")
 def concatenation(*values, axis):
     """Join tensors along an axis; what is known, to each sample."""
+    some = [v for v in values if is_symbolic(v) or np.size(v)]  # a saved model does not hold the shape of nothing
+    if len(some) == 1:
+        return some[0]
+    values = some or values
     source = next((v for v in values if is_symbolic(v) and v.shape[:1] == (None,)), None)
     if source is not None and axis % len(source.shape):
         values = [v if is_symbolic(v) or v.shape[0] != 1 else for_each_sample(source, v.shape[1:], v) for v in values]

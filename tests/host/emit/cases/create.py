@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, const, ints, rand
+from ..case import Case, Out, const, ints, rand
 from .shape import FLAG, I32, I64, vector
 
 ON_OFF = [const(np.float32(1)), const(np.float32(0))]
@@ -20,6 +20,13 @@ CASES = [
         "ONE_HOT", [ints(3, low=0, high=4, dtype="int64"), np.int32(4), const(5), const(-2)], {"axis": 1}, I64, name="n"
     ),
     Case("ONE_HOT", [ints(2, 3, low=0, high=4), const(4, "int32"), *ON_OFF], {"axis": 2}, name="last"),
+    Case(
+        "ONE_HOT",
+        [vector(1, 0, 3), const(4, "int32"), const(5, "int8"), const(2, "int8")],
+        {"axis": -1},
+        [Out("int8")],
+        name="int8",
+    ),
     Case("ONE_HOT", [vector(1, 0), const(2, "int32"), const(True), const(False)], {"axis": -1}, FLAG, name="bool"),
     Case("MATRIX_DIAG", [rand(2, 3)]),
     Case("MATRIX_DIAG", [ints(4, dtype="int64")], outputs=I64, name="int64"),

@@ -22,6 +22,7 @@ CASES = [
     ),
     Case("CONCATENATION", [X, rand(2, 1, 4)], {"axis": 1}),
     Case("CONCATENATION", [X, const(X[..., :1]), X], {"axis": -1}, name="constant"),
+    Case("CONCATENATION", [X, const(X[..., :0])], {"axis": -1}, name="nothing"),
     Case("CONCATENATION", [Q, codes(1, 3, 4, zero_point=3, seed=1)], {"axis": 2}, INT8, name="int8", version=2),
     *(
         Case("CONCATENATION", [ints(2, 3, dtype=d), ints(1, 3, dtype=d)], {"axis": 0}, [Out(d)], name=d)

@@ -18,6 +18,7 @@ CASES = [
     Case("FULLY_CONNECTED", [rand(3, 6), WEIGHTS, BIAS], FC),
     Case("FULLY_CONNECTED", [varying(rand(3, 6), 0, 1), WEIGHTS, BIAS], FC, [Out(varies=[0])], name="all-vary"),
     Case("FULLY_CONNECTED", [rand(3, 6), WEIGHTS, None], FC, name="no-bias"),
+    Case("FULLY_CONNECTED", [rand(3, 6), const(rand(1, 6)), const(0.5, "float32")], FC, name="one-unit"),
     Case("FULLY_CONNECTED", [rand(2, 3, 6), WEIGHTS, BIAS], {"keep_num_dims": True}, name="keep-num-dims"),
     Case("FULLY_CONNECTED", [rand(6), WEIGHTS, BIAS], {"keep_num_dims": True}, name="keep-one-dim"),
     Case("FULLY_CONNECTED", [rand(2, 3, 2), WEIGHTS, BIAS], FC, name="flattens"),
