@@ -42,6 +42,18 @@ def one_layer_twice() -> bytes:
     return build_model(Subgraph([*activations, kernel, *biases[:2]], ops, [0], [2]))
 
 
+def bias_without_scale() -> bytes:
+    """An int8 layer whose int32 bias has codes alone; the kernel knows their scale."""
+    tensors = [
+        Tensor([1, 4], "int8", name="x", scale=0.05),
+        Tensor([4, 4], "int8", ints(4, 4, low=-99, high=99, dtype="int8"), scale=0.01),
+        Tensor([4, 1], "int32", np.int32([[1000], [-2000], [300], [0]])),
+        Tensor([1, 4], "int8", scale=0.2),
+    ]
+    options = schema.FullyConnectedOptionsT()
+    return build_model(Subgraph(tensors, [Op("FULLY_CONNECTED", [0, 1, 2], [3], options, 4)], [0], [3]))
+
+
 def sparse_layer(twice: bool = False) -> bytes:
     """A float16 kernel of which the file stores two elements of each row; it becomes dense as the model is loaded."""
     stored = rand(4, 2, seed=6).astype(np.float16)
@@ -68,6 +80,7 @@ ZEROS = np.zeros(4, np.float32)
 FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is rounded by
     "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float", 0),
     "a bias that is a column": (two_layers(*kernels("float32"), bias=rand(4, 1, seed=7)), "float", 0),
+    "a bias without a scale": (bias_without_scale(), "fakequant", 0.01),
     "one layer, two biases": (one_layer_twice(), "fakequant", 0.01),
     "sparse float16": (sparse_layer(), "float", 2**-11),
     "sparse float16 in two places": (sparse_layer(twice=True), "float", 2**-11),

@@ -20,7 +20,7 @@ from ..emit.emission import Binding, layer_at, numerics_of
 from ..emit.names import model_name
 from ..errors import UsageError
 from ..flatbuffer.parse import FlatModel, parse
-from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Tensor
+from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Quantization, Tensor
 from ..lift import lift
 from ..numerics.affine import quantize
 from ..passes.signed_weights import signed_weights
@@ -133,10 +133,11 @@ def _write(
         "int64",
     ):
         raise UsageError(f"{binding.layer}: weights of type {tensor.dtype} cannot be written back in place.")
-    new, touched = (array.reshape(tensor.data.shape) for array in (new, touched))  # a bias may have any: flat_bias.py
     if not np.isfinite(new).all():
         raise UsageError(f"{binding.layer}: its new weights hold NaN or infinity. Did the training diverge?")
-    codes, clipped = encode(new, tensor)
+    coded = encode(new, tensor.dtype, binding.weight.quantization)  # the kernel's scale for a bias: bias_scale.py
+    # In the shape that the file gives a bias, which may be any: flat_bias.py.
+    codes, clipped, touched = (array.reshape(tensor.data.shape) for array in (*coded, touched))
     merged = np.where(touched, codes, tensor.data).astype(tensor.data.dtype)
     changed = merged != tensor.data
     raw = flat.root.subgraphs[binding.weight.graph].tensors[tensor.index]
@@ -177,18 +178,18 @@ def _kept(codes: NDArray[Any], tensor: Tensor, sparsity: Any, layer: str) -> NDA
     return codes.reshape(-1)[places]
 
 
-def encode(real: NDArray[Any], tensor: Tensor) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Real values as a tensor of the file stores them, and which of them its range clips."""
-    if tensor.quantization is None:
-        return real.astype(tensor.dtype), np.zeros(real.shape, np.bool_)
-    codes = quantize(real, tensor.quantization, tensor.dtype)
-    low, high = CODE_RANGE.get(tensor.dtype, (None, None))
+def encode(real: NDArray[Any], dtype: str, grid: Quantization | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Real values as the file stores them, and which of them its range clips. grid: None for floating point."""
+    if grid is None:
+        return real.astype(dtype), np.zeros(real.shape, np.bool_)
+    codes = quantize(real, grid, dtype)
+    low, high = CODE_RANGE.get(dtype, (None, None))
     if low is None or high is None:
         return codes, np.zeros(real.shape, np.bool_)
-    if tensor.dtype == "int8" and not tensor.quantization.zero_point.any():
+    if dtype == "int8" and not grid.zero_point.any():
         low = -127  # symmetric weights: the kernels' int16 products must not meet -128 * -128
         codes = np.maximum(codes, np.int8(low))
-    scale, zero_point = tensor.quantization.along(real.ndim)
+    scale, zero_point = grid.along(real.ndim)
     steps = real / scale + zero_point
     return codes, (steps < low - 0.5) | (steps > high + 0.5)
 
