@@ -122,6 +122,18 @@ def test_what_a_sparse_constant_has_no_room_for_is_refused() -> None:
         patch(model, data)
 
 
+def test_what_float16_cannot_hold_is_clipped_and_counted() -> None:
+    tensors = [Tensor([1, 4]), Tensor([4, 4], "float16", rand(4, 4)), Tensor([4, 4]), Tensor([1, 4])]
+    ops = [Op("DEQUANTIZE", [1], [2]), Op("FULLY_CONNECTED", [0, 2], [3], schema.FullyConnectedOptionsT())]
+    data = build_model(Subgraph(tensors, ops, [0], [3]))
+    model = reconstruct(data)
+    kernel = model.weights[0]
+    kernel.assign(np.float32([[1e5, -7e4, 65519, 65504]] * 4))
+    patched = patch(model, data)
+    assert [(c.changed, c.clipped) for c in patched.changes] == [(16, 8)]
+    np.testing.assert_array_equal(reconstruct(patched.data).weights[0], [[65504, -65504, 65504, 65504]] * 4)
+
+
 def table_that_embeds_and_scores() -> bytes:
     """ids (1, 3) -> the rows of a table -> their product with every row."""
     tensors = [

@@ -32,7 +32,8 @@ class Change:
     """A constant that got new values.
 
     moved: elements that the model has another real value of. changed: those whose code, or number, is another in the
-    file; a move of less than half a step changes none. clipped: those beyond the recorded scale's range.
+    file; a move of less than half a step changes none. clipped: those beyond the range of the recorded scale,
+    or of a float16 constant.
     """
 
     tensor: int
@@ -181,7 +182,7 @@ def _kept(codes: NDArray[Any], tensor: Tensor, sparsity: Any, layer: str) -> NDA
 def encode(real: NDArray[Any], dtype: str, grid: Quantization | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Real values as the file stores them, and which of them its range clips. grid: None for floating point."""
     if grid is None:
-        return real.astype(dtype), np.zeros(real.shape, np.bool_)
+        return _in_floats(real, dtype)
     codes = quantize(real, grid, dtype)
     low, high = CODE_RANGE.get(dtype, (None, None))
     if low is None or high is None:
@@ -192,6 +193,14 @@ def encode(real: NDArray[Any], dtype: str, grid: Quantization | None) -> tuple[N
     scale, zero_point = grid.along(real.ndim)
     steps = real / scale + zero_point
     return codes, (steps < low - 0.5) | (steps > high + 0.5)
+
+
+def _in_floats(real: NDArray[Any], dtype: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Real values as floating-point numbers of a type, and which of them would be infinite there."""
+    with np.errstate(over="ignore"):
+        stored = real.astype(dtype)
+    beyond = ~np.isfinite(stored)
+    return np.where(beyond, np.copysign(np.finfo(dtype).max, stored), stored), beyond
 
 
 def pack(codes: NDArray[Any], dtype: str) -> bytes:
