@@ -14,7 +14,7 @@ from liteback.emit.emission import Numerics
 from liteback.errors import UsageError
 from liteback.export.patch import patch
 from liteback.reconstruction import reconstruct, reconstruction
-from tflite_build import Op, Subgraph, Tensor, build_model
+from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
 
 def two_layers(*weights: Tensor, bias: NDArray[Any]) -> bytes:
@@ -171,6 +171,43 @@ def filter_of_two_strides() -> bytes:
     options = [schema.Conv2DOptionsT(strideH=s, strideW=s, **unit) for s in (1, 2)]
     ops = [Op("CONV_2D", [0, 1], [2], options[0]), Op("CONV_2D", [2, 1], [3], options[1])]
     return build_model(Subgraph(tensors, ops, [0], [3]))
+
+
+def two_branches(outputs: list[int], signatures: tuple[Signature, ...] = ()) -> bytes:
+    """x (1, 4) -> a FULLY_CONNECTED of 3 units, tensor 2, and one of 2, tensor 4."""
+    tensors = [Tensor([1, 4], name="x"), Tensor([3, 4], data=rand(3, 4)), Tensor([1, 3])]
+    tensors += [Tensor([2, 4], data=rand(2, 4)), Tensor([1, 2])]
+    ops = [Op("FULLY_CONNECTED", [0, k, -1], [k + 1], schema.FullyConnectedOptionsT()) for k in (1, 3)]
+    return build_model(Subgraph(tensors, ops, [0], outputs), signatures=signatures)
+
+
+SIGNATURES = (Signature("both", {"x": 0}, {"a": 2, "b": 4}), Signature("a", {"x": 0}, {"y": 2}))
+SIGNATURES += (Signature("b", {"x": 0}, {"y": 4}),)
+
+
+@pytest.mark.parametrize(
+    ("data", "signature", "layers"),
+    [
+        (two_branches([2]), None, ["dense_000"]),
+        (two_branches([2, 4], SIGNATURES), "a", ["dense_000"]),
+        (two_branches([2, 4], SIGNATURES), "b", ["dense_001"]),
+        (two_branches([2, 4], SIGNATURES), "both", ["dense_000", "dense_001"]),
+        (two_branches([2], SIGNATURES), "b", ["dense_001"]),
+    ],
+)
+def test_what_no_output_needs_keeps_its_weights(data: bytes, signature: str | None, layers: list[str]) -> None:
+    model = reconstruct(data, signature=signature)
+    assert patch(model, data).data == data
+    model.set_weights([2 * w for w in model.get_weights()])
+    patched = patch(model, data)
+    assert [c.layer for c in patched.changes] == layers
+    for new, trained in zip(reconstruct(patched.data, signature=signature).weights, model.weights, strict=True):
+        np.testing.assert_array_equal(new, trained)
+
+
+def test_a_model_without_a_layer_that_its_outputs_need_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no reconstruction of this \.tflite file: dense_001 is missing"):
+        patch(reconstruct(two_branches([2])), two_branches([2, 4]))
 
 
 TIED = {

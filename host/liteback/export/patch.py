@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import packing
 from ..emit.build import emit
-from ..emit.emission import Binding, layer_at, numerics_of
+from ..emit.emission import Binding, Emission, layer_at, numerics_of
 from ..emit.names import model_name
 from ..errors import UsageError
 from ..flatbuffer.parse import FlatModel, parse
@@ -68,7 +68,8 @@ def patch(model: Any, original: bytes) -> Patched:
     flat = parse(original)
     lifted = lift(flat)
     lifted = replace(lifted, graphs=tuple(map(signed_weights, lifted.graphs)))  # as they are read, so they are written
-    bindings = emit(lifted, numerics_of(model), _signature(model, lifted)).bindings
+    built = _built(model, lifted)
+    bindings = [b for b in built.bindings if _layer(built.model, b.layer) is not None]  # without what no output needs
     layers = {b.layer: layer for b in bindings if (layer := _layer(model, b.layer)) is not None}
     _check(bindings, layers)
     data, changes, written = bytearray(original), list[Change](), dict[int, bytes]()
@@ -80,10 +81,34 @@ def patch(model: Any, original: bytes) -> Patched:
     return Patched(bytes(data), tuple(changes))
 
 
-def _signature(model: Any, lifted: Model) -> str | None:
-    """The signature that `model` was built of, where that is another graph than the main one."""
-    others = (s for s in lifted.signatures if s.graph != lifted.main.index)
-    return next((s.key for s in others if model.name == model_name(lifted.graphs[s.graph])), None)
+def _built(model: Any, lifted: Model) -> Emission:
+    """What `reconstruct` gave for `model`: of the signatures it may be, the one whose layers it has."""
+    numerics, layers = numerics_of(model), _with_weights(model)
+    first, *others = _signatures(model, lifted)
+    built = emit(lifted, numerics, first)
+    if others and _with_weights(built.model) != layers:
+        emissions = (emit(lifted, numerics, key) for key in others)
+        return next((e for e in emissions if _with_weights(e.model) == layers), built)
+    return built
+
+
+def _signatures(model: Any, lifted: Model) -> list[str | None]:
+    """The signatures that `model` may have been built of; None: the main graph as it is.
+
+    A model's name says its graph. Signatures of the same outputs give the same layers: the first stands for all.
+    """
+    graph = next((g for g in lifted.graphs if g.index and model.name == model_name(g)), lifted.main)
+    found: dict[frozenset[int], str | None] = {}
+    if graph is lifted.main:
+        found[frozenset(graph.outputs)] = None
+    for signature in lifted.signatures:
+        if signature.graph == graph.index:
+            found.setdefault(frozenset(signature.outputs.values()), signature.key)
+    return list(found.values()) or [None]
+
+
+def _with_weights(model: Any) -> set[str]:
+    return {layer.name for layer in model.layers if layer.weights}
 
 
 def _layer(model: Any, path: str) -> Any:
