@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -208,6 +209,61 @@ def test_what_no_output_needs_keeps_its_weights(data: bytes, signature: str | No
 def test_a_model_without_a_layer_that_its_outputs_need_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no reconstruction of this \.tflite file: dense_001 is missing"):
         patch(reconstruct(two_branches([2])), two_branches([2, 4]))
+
+
+def sharing(data: bytes, one: tuple[int, int], other: tuple[int, int]) -> bytes:
+    """The file with the bytes of one constant for another, too. A constant: its subgraph and tensor."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    tensors = [model.subgraphs[graph].tensors[index] for graph, index in (one, other)]
+    tensors[1].buffer = tensors[0].buffer
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def two_kernels_of_one_copy() -> bytes:
+    """x (1, 4) -> FULLY_CONNECTED -> FULLY_CONNECTED, by constants that differ in their numbers alone: 4 and 5."""
+    return sharing(two_layers(*kernels("float32"), bias=ZEROS), (0, 4), (0, 5))
+
+
+def test_layers_of_one_copy_go_back_only_with_the_same_values() -> None:
+    data = two_kernels_of_one_copy()
+    model = reconstruct(data)
+    first, second = (model.get_layer(name).kernel for name in ("dense_000", "dense_001"))
+    first.assign(first + 1)
+    with pytest.raises(UsageError, match=r"one copy of .* constant #4 of dense_000; constant #5 of dense_001"):
+        patch(model, data)
+    second.assign(first)
+    again = reconstruct(patch(model, data).data)
+    for new, trained in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(new, trained)
+
+
+def test_a_number_that_lies_where_a_weight_does_stays_what_it_is() -> None:
+    tensors = [Tensor([1, 4]), Tensor([4], data=rand(4)), Tensor([1, 4]), Tensor([4], data=rand(4)), Tensor([1, 4])]
+    tensors.append(Tensor([4, 4], data=rand(4, 4)))
+    ops = [Op("POW", [0, 1], [2]), Op("FULLY_CONNECTED", [2, 5, 3], [4], schema.FullyConnectedOptionsT())]
+    data = sharing(build_model(Subgraph(tensors, ops, [0], [4])), (0, 1), (0, 3))
+    model = reconstruct(data)
+    layer = model.get_layer("dense_001")
+    layer.kernel.assign(layer.kernel + 1)
+    assert [c.tensor for c in patch(model, data).changed] == [5]
+    layer.bias.assign(layer.bias + 1)
+    with pytest.raises(UsageError, match="constant #3 of dense_001; constant #1 of pow_000, which does not train it"):
+        patch(model, data)
+
+
+def test_a_copy_that_another_signature_also_reads_is_written() -> None:
+    options = schema.FullyConnectedOptionsT()
+    tensors = [Tensor([1, 4]), Tensor([4, 4], data=rand(4, 4)), Tensor([1, 4])]
+    graph = Subgraph(tensors, [Op("FULLY_CONNECTED", [0, 1], [2], options)], [0], [2])
+    signatures = [Signature(key, {"x": 0}, {"y": 2}, subgraph=k) for k, key in enumerate(("encode", "decode"))]
+    data = sharing(build_model(graph, graph, signatures=signatures), (0, 1), (1, 1))
+    model = reconstruct(data, signature="encode")
+    model.set_weights([2 * w for w in model.get_weights()])
+    patched = patch(model, data)
+    for key in ("encode", "decode"):
+        np.testing.assert_array_equal(reconstruct(patched.data, signature=key).weights[0], model.weights[0])
 
 
 TIED = {

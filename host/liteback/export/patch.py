@@ -15,16 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import packing
+from ..calls import once, reachable
 from ..emit.build import emit
 from ..emit.emission import Binding, Emission, layer_at, numerics_of
 from ..emit.names import model_name
 from ..errors import UsageError
-from ..flatbuffer.parse import FlatModel, parse
+from ..flatbuffer.parse import parse
 from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Quantization, Tensor
 from ..lift import lift
 from ..numerics.affine import quantize
 from ..passes.signed_weights import signed_weights
 from ..sparse import positions
+from .buffers import Buffers
+
+WRITABLE = frozenset({"float16", "float32", "float64", *CODE_RANGE, "int32", "int64"})
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def patch(model: Any, original: bytes) -> Patched:
     """Write the weights of `model`, a reconstruction of `original` (a .tflite file), back into it.
 
     Raises:
-        UsageError: the model is no reconstruction of that file.
+        UsageError: the model is no reconstruction of that file, or the file has no room for what its weights are now.
         InvalidModel, UnsupportedModel: see `reconstruct`.
     """
     flat = parse(original)
@@ -72,13 +76,20 @@ def patch(model: Any, original: bytes) -> Patched:
     bindings = [b for b in built.bindings if _layer(built.model, b.layer) is not None]  # without what no output needs
     layers = {b.layer: layer for b in bindings if (layer := _layer(model, b.layer)) is not None}
     _check(bindings, layers)
-    data, changes, written = bytearray(original), list[Change](), dict[int, bytes]()
+    buffers, changes = Buffers(flat), list[Change]()
     for binding in bindings:
         variable = layers[binding.layer].weights[binding.position]
-        change = _write(data, flat, lifted, binding, np.asarray(variable), written)
-        if change is not None:
-            changes.append(change)
-    return Patched(bytes(data), tuple(changes))
+        changes += _write(buffers, lifted.graphs[binding.weight.graph], binding, np.asarray(variable))
+    buffers.keep_others(_run(lifted, built.graph))
+    return Patched(buffers.written(), tuple(changes))
+
+
+def _run(lifted: Model, root: Graph) -> list[Graph]:
+    """The file's graphs that run when `root`, one of them or as a signature has it, does."""
+    graphs = list(lifted.graphs)
+    graphs[root.index] = replace(graphs[root.index], outputs=root.outputs)
+    used = reachable(graphs, root.index)
+    return used + once(graphs, used)
 
 
 def _built(model: Any, lifted: Model) -> Emission:
@@ -134,30 +145,15 @@ def _check(bindings: Sequence[Binding], layers: dict[str, Any]) -> None:
         )
 
 
-def _write(
-    data: bytearray,
-    flat: FlatModel,
-    model: Model,
-    binding: Binding,
-    variable: NDArray[Any],
-    written: dict[int, bytes],
-) -> Change | None:
-    """Put one variable's codes into the file's bytes; None if it is what it was."""
-    new = binding.weight.restore(variable)
-    old = binding.weight.restore(np.asarray((binding.made_of or binding.weight).value))
-    touched = new != old
-    if not touched.any():
-        return None
-    graph = model.graphs[binding.weight.graph]
+def _write(buffers: Buffers, graph: Graph, binding: Binding, variable: NDArray[Any]) -> list[Change]:
+    """Put one variable's codes into the file's buffers; what that changes, nothing if it is what it was."""
     tensor = _stored(graph, binding)
-    if tensor.data is None or tensor.dtype not in (
-        "float16",
-        "float32",
-        "float64",
-        *CODE_RANGE,
-        "int32",
-        "int64",
-    ):
+    new = binding.weight.restore(variable)
+    touched = new != binding.weight.restore(np.asarray((binding.made_of or binding.weight).value))
+    if not touched.any():
+        buffers.put(graph, tensor.index, binding.layer, None)
+        return []
+    if tensor.data is None or tensor.dtype not in WRITABLE:
         raise UsageError(f"{binding.layer}: weights of type {tensor.dtype} cannot be written back in place.")
     if not np.isfinite(new).all():
         raise UsageError(f"{binding.layer}: its new weights hold NaN or infinity. Did the training diverge?")
@@ -165,20 +161,11 @@ def _write(
     # In the shape that the file gives a bias, which may be any: flat_bias.py.
     codes, clipped, touched = (array.reshape(tensor.data.shape) for array in (*coded, touched))
     merged = np.where(touched, codes, tensor.data).astype(tensor.data.dtype)
-    changed = merged != tensor.data
-    raw = flat.root.subgraphs[binding.weight.graph].tensors[tensor.index]
+    counts = [int(elements.sum()) for elements in (touched, merged != tensor.data, clipped & touched)]
     if tensor.is_sparse:
-        merged = _kept(merged, tensor, raw.sparsity, binding.layer)
-    payload, buffer = pack(merged, tensor.dtype), raw.buffer
-    if written.setdefault(buffer, payload) != payload:
-        raise UsageError(
-            f"{binding.layer}: the file keeps one copy of the constant {graph.label(tensor.index)} for several "
-            "layers, and the model now has different values in them. Train them as one, or freeze them."
-        )
-    extent = flat.extents[buffer]
-    data[extent.offset : extent.offset + extent.size] = payload
-    counts = (int(elements.sum()) for elements in (touched, changed, clipped & touched))
-    return Change(tensor.index, tensor.name, binding.layer, tensor.data.size, *counts)
+        merged = _kept(merged, tensor, buffers.described(graph, tensor.index).sparsity, binding.layer)
+    buffers.put(graph, tensor.index, binding.layer, pack(merged, tensor.dtype))
+    return [Change(tensor.index, tensor.name, binding.layer, tensor.data.size, *counts)]
 
 
 def _stored(graph: Graph, binding: Binding) -> Tensor:
