@@ -273,6 +273,17 @@ TIED = {
 }
 
 
+def test_codes_of_zero_may_stand_for_another_bias() -> None:
+    kernels = [rand(4, 4, seed=k) for k in (1, 2)]
+    tensors = [Tensor([1, 4]) for _ in range(4)] + [Tensor([4, 4], data=k) for k in kernels]
+    tensors.append(Tensor([4], "int8", np.zeros(4, np.int8), scale=0.5, zero_point=10))
+    options = schema.FullyConnectedOptionsT()
+    ops = [Op("FULLY_CONNECTED", [k, 4 + k, 3], [k + 1], options) for k in (0, 1)]
+    data = build_model(Subgraph(tensors, [Op("DEQUANTIZE", [6], [3]), *ops], [0], [2]))
+    x = rand(1, 4)
+    np.testing.assert_allclose(reconstruct(data)(x), (x @ kernels[0].T - 5) @ kernels[1].T - 5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("data", "x", "count"), TIED.values(), ids=TIED)
 def test_a_constant_in_several_places_is_one_variable(data: bytes, x: NDArray[Any], count: int) -> None:
     emission = reconstruction(data)

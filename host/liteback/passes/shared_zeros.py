@@ -12,27 +12,31 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ..ir import ABSENT, Graph, Node, Tensor
+from ..ir import ABSENT, Graph, Node
 from .bias_scale import POSITIONS
+from .fold_dequantize import held
 
 BIAS = {op: bias for op, (_, _, bias) in POSITIONS.items()} | {"CONV_3D": 2, "CONV_3D_TRANSPOSE": 3}
 
 
 def shared_zeros(graph: Graph) -> Graph:
-    places = [_zeros(node, graph.tensors) for node in graph.nodes]
+    places = [_zeros(node, graph) for node in graph.nodes]
     users = Counter(places)
     bare = (place is not None and users[place] > 1 for place in places)
     nodes = (_without_bias(node) if b else node for node, b in zip(graph.nodes, bare, strict=True))
     return graph.replace_nodes(tuple(nodes))
 
 
-def _zeros(node: Node, tensors: tuple[Tensor, ...]) -> int | None:
+def _zeros(node: Node, graph: Graph) -> int | None:
     """Where in memory a node's bias is, if that is all zeros: tensors may share their bytes in the file."""
     position = BIAS.get(node.op, len(node.inputs))
     if position >= len(node.inputs) or node.inputs[position] == ABSENT:
         return None
-    data = tensors[node.inputs[position]].data
-    return None if data is None or not data.size or data.dtype.kind not in "fi" or data.any() else int(data.ctypes.data)
+    bias = graph.tensors[node.inputs[position]]
+    values = held(graph, bias)  # codes that are zero may stand for other numbers
+    if bias.data is None or values is None or not values.size or values.dtype.kind not in "fi" or values.any():
+        return None
+    return int(bias.data.ctypes.data)
 
 
 def _without_bias(node: Node) -> Node:
