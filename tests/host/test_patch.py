@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from emit.case import ints, rand
+from emit.test_control import agree
 from numpy.typing import NDArray
 
 from liteback.emit.emission import Numerics
 from liteback.errors import UsageError
 from liteback.export.patch import patch
 from liteback.reconstruction import reconstruct, reconstruction
+from liteback.session.board import Board
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
 
@@ -77,6 +79,7 @@ def sparse_layer(twice: bool = False) -> bytes:
     return build_model(Subgraph(tensors, ops, [0], [5 if twice else 1]))
 
 
+TANH = schema.ActivationFunctionType.TANH
 ZEROS = np.zeros(4, np.float32)
 FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is rounded by
     "zeros that both layers have": (two_layers(*kernels("float32"), bias=ZEROS), "float", 0),
@@ -264,6 +267,56 @@ def test_a_copy_that_another_signature_also_reads_is_written() -> None:
     patched = patch(model, data)
     for key in ("encode", "decode"):
         np.testing.assert_array_equal(reconstruct(patched.data, signature=key).weights[0], model.weights[0])
+
+
+def lstm_of_zeros(peepholes: bool = False) -> bytes:
+    """x (1, 5, 3) -> an LSTM of 4 units, whose gates have one constant of zeros as their biases."""
+    weights = [*(rand(4, 3, seed=k) for k in range(4)), *(rand(4, 4, seed=k) for k in range(4, 8))]
+    weights += [rand(4, seed=k) for k in range(8, 11)]
+    tensors = [Tensor([1, 5, 3]), *(Tensor(w.shape, data=w) for w in weights), Tensor([4], data=ZEROS)]
+    tensors += [Tensor([1, 4], variable=True), Tensor([1, 4], variable=True), Tensor([1, 5, 4])]
+    diagonal = [9, 10, 11] if peepholes else [-1] * 3
+    inputs = [*range(9), *diagonal, *[12] * 4, -1, -1, 13, 14, *[-1] * 4]
+    options = schema.UnidirectionalSequenceLSTMOptionsT(fusedActivationFunction=TANH, cellClip=10.0)
+    return build_model(Subgraph(tensors, [Op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, [15], options)], [0], [15]))
+
+
+def both_ways_of_zeros(lstm: bool) -> bytes:
+    """x (1, 5, 3) -> a bidirectional layer of 2 units each way, all biases of which are one constant of zeros."""
+    tensors = [Tensor([1, 5, 3]), Tensor([2], data=np.zeros(2)), Tensor([1, 5, 4])]
+    tensors += [Tensor([1, 2], variable=True) for _ in range(4)]
+    inputs, gates = [0], 4 if lstm else 1
+    for state in (3, 4):
+        inputs += range(len(tensors), len(tensors) + 2 * gates)
+        tensors += [Tensor([2, n], data=rand(2, n, seed=n * state + k)) for n in (3, 2) for k in range(gates)]
+        inputs += [-1, -1, -1, 1, 1, 1, 1, -1, -1] if lstm else [1, state]
+    if lstm:
+        lstm_options = schema.BidirectionalSequenceLSTMOptionsT(TANH, mergeOutputs=True, timeMajor=False)
+        op = Op("BIDIRECTIONAL_SEQUENCE_LSTM", [*inputs, 3, 4, 5, 6, *[-1] * 9], [2], lstm_options)
+    else:
+        options = schema.BidirectionalSequenceRNNOptionsT(fusedActivationFunction=TANH, mergeOutputs=True)
+        op = Op("BIDIRECTIONAL_SEQUENCE_RNN", [*inputs, *[-1] * 3], [2], options)
+    return build_model(Subgraph(tensors, [op], [0], [2]))
+
+
+RECURRENT = {
+    "LSTM": (lstm_of_zeros(), 8),
+    "LSTM with peepholes": (lstm_of_zeros(peepholes=True), 11),
+    "LSTM both ways": (both_ways_of_zeros(lstm=True), 16),
+    "RNN both ways": (both_ways_of_zeros(lstm=False), 4),
+}
+
+
+@pytest.mark.parametrize(("data", "constants"), RECURRENT.values(), ids=RECURRENT)
+def test_a_recurrent_layer_without_a_bias_goes_back(data: bytes, constants: int, board: Board) -> None:
+    x = rand(1, 5, 3, seed=12)
+    model = reconstruct(data)
+    agree(model, board, data, [[x]])
+    model.compile("sgd", loss="mse")
+    model.fit(x, np.ones((1, 5, 4), np.float32), epochs=3, verbose=0)
+    patched = patch(model, data)
+    assert len(patched.changed) == constants
+    agree(model, board, patched.data, [[x]])
 
 
 TIED = {

@@ -96,7 +96,7 @@ class _Recurrent(keras.layers.Layer):
 class Rnn(_Recurrent):
     """h = activation(W x + A aux + R h + b).
 
-    weights: input, recurrent, bias, and aux where there is an auxiliary input that has weights.
+    weights: input, recurrent, bias if there is one, and aux where there is an auxiliary input that has weights.
     """
 
     states = ("h",)
@@ -105,7 +105,8 @@ class Rnn(_Recurrent):
         return int(self.shapes["input"][0])
 
     def step(self, weights: Mapping[str, Any], x: Sequence[Any], states: Sequence[Any]) -> list[Any]:
-        total = weights["bias"] + self.times(weights["input"], x[0]) + self.times(weights["recurrent"], states[0])
+        total = self.times(weights["input"], x[0]) + self.times(weights["recurrent"], states[0])
+        total = total + weights.get("bias", 0.0)
         if "aux" in weights:
             total = total + self.times(weights["aux"], x[1])
         return [self.act(total)]
@@ -134,7 +135,7 @@ class Lstm(_Recurrent):
         self.clips, self.grids = [float(c) for c in clips], {k: list(v) for k, v in (grids or {}).items()}
 
     def width(self, state: str) -> int:
-        name = "projection" if state == "h" and "projection" in self.shapes else "forget_bias"
+        name = "projection" if state == "h" and "projection" in self.shapes else "recurrent_to_forget"
         return int(self.shapes[name][0])
 
     def step(self, weights: Mapping[str, Any], x: Sequence[Any], states: Sequence[Any]) -> list[Any]:
@@ -157,7 +158,7 @@ class Lstm(_Recurrent):
 
     def gate(self, name: str, weights: Mapping[str, Any], x: Sequence[Any], h: Any, c: Any) -> Any:
         """The sum that a gate's nonlinearity is applied to."""
-        norm, bias = weights.get(f"{name}_norm"), weights.get(f"{name}_bias")
+        norm, bias = weights.get(f"{name}_norm"), weights.get(f"{name}_bias", 0.0)
         total = self.times(weights[f"input_to_{name}"], x[0])
         total = self.round(name, total if norm is not None else total + bias)
         if f"aux_to_{name}" in weights:

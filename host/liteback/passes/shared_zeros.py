@@ -1,44 +1,64 @@
-"""Take zeros that several operators have as their bias for what they stand for: no bias.
+"""Take zeros that are a bias in several places for what they stand for: no bias.
 
 Given:    %y = CONV_2D(%x, %v, %zeros) ;  %z = CONV_2D(%y, %w, %zeros)
 Result:   %y = CONV_2D(%x, %v) ;          %z = CONV_2D(%y, %w)
 
-A converter writes zeros for a layer that has no bias, and keeps equal constants once. Layers that had a variable each
-would train the one constant into different directions, and it could not go back into the file.
+A converter writes zeros for a layer that has no bias, and keeps equal constants once; the gates of an LSTM are such
+places, too. Layers, or gates, that had a variable each would train the one constant into different directions, and it
+could not go back into the file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..ir import ABSENT, Graph, Node
 from .bias_scale import POSITIONS
 from .fold_dequantize import held
 
-BIAS = {op: bias for op, (_, _, bias) in POSITIONS.items()} | {"CONV_3D": 2, "CONV_3D_TRANSPOSE": 3}
+GATES = range(12, 16)
+# The biases of an operator, each with the inputs that it consists of: a layer has it whole or not at all.
+BIASES: Mapping[str, Sequence[Sequence[int]]] = {
+    **{op: ((bias,),) for op, (_, _, bias) in POSITIONS.items()},
+    "CONV_3D": ((2,),),
+    "CONV_3D_TRANSPOSE": ((3,),),
+    "LSTM": (GATES,),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (GATES,),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": (GATES, range(29, 33)),
+    "RNN": ((3,),),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": ((3,),),
+    "BIDIRECTIONAL_SEQUENCE_RNN": ((3,), (7,)),
+    "SVDF": ((3,),),
+}
 
 
 def shared_zeros(graph: Graph) -> Graph:
-    places = [_zeros(node, graph) for node in graph.nodes]
-    users = Counter(places)
-    bare = (place is not None and users[place] > 1 for place in places)
-    nodes = (_without_bias(node) if b else node for node, b in zip(graph.nodes, bare, strict=True))
-    return graph.replace_nodes(tuple(nodes))
+    biases = ((node, bias) for node in graph.nodes for bias in BIASES.get(node.op, ()))
+    users = Counter(place for node, bias in biases for place in _zeros(node, bias, graph))
+    return graph.replace_nodes(tuple(_bare(node, graph, users) for node in graph.nodes))
 
 
-def _zeros(node: Node, graph: Graph) -> int | None:
-    """Where in memory a node's bias is, if that is all zeros: tensors may share their bytes in the file."""
-    position = BIAS.get(node.op, len(node.inputs))
-    if position >= len(node.inputs) or node.inputs[position] == ABSENT:
+def _bare(node: Node, graph: Graph, users: Mapping[int | None, int]) -> Node:
+    """A node without the biases that are zeros, some of them in several places."""
+    for bias in BIASES.get(node.op, ()):
+        places = _zeros(node, bias, graph)
+        if None not in places and any(users[place] > 1 for place in places):
+            inputs = (ABSENT if position in bias else t for position, t in enumerate(node.inputs))
+            node = replace(node, inputs=tuple(inputs))
+    return node
+
+
+def _zeros(node: Node, bias: Sequence[int], graph: Graph) -> list[int | None]:
+    """Where in memory each part of a bias is that is all zeros: tensors may share their bytes; None for another."""
+    given = (node.inputs[p] for p in bias if p < len(node.inputs) and node.inputs[p] != ABSENT)
+    return [_place(graph, t) for t in given]
+
+
+def _place(graph: Graph, index: int) -> int | None:
+    tensor = graph.tensors[index]
+    values = held(graph, tensor)  # codes that are zero may stand for other numbers
+    if tensor.data is None or values is None or not values.size or values.dtype.kind not in "fi" or values.any():
         return None
-    bias = graph.tensors[node.inputs[position]]
-    values = held(graph, bias)  # codes that are zero may stand for other numbers
-    if bias.data is None or values is None or not values.size or values.dtype.kind not in "fi" or values.any():
-        return None
-    return int(bias.data.ctypes.data)
-
-
-def _without_bias(node: Node) -> Node:
-    position = BIAS[node.op]
-    return replace(node, inputs=(*node.inputs[:position], ABSENT, *node.inputs[position + 1 :]))
+    return int(tensor.data.ctypes.data)

@@ -13,7 +13,8 @@ from ..verdict import ACTIVATIONS
 from ..weight import Weight, concatenate
 
 COUNT = len(LSTM_WEIGHTS)
-PLAIN = {f"{what}_to_{gate}" for what in ("input", "recurrent") for gate in GATES} | {f"{g}_bias" for g in GATES}
+MATRICES = {f"{what}_to_{gate}" for what in ("input", "recurrent") for gate in GATES}
+BIASES = {f"{gate}_bias" for gate in GATES}
 # The cell clip that the converter writes for every Keras LSTM, which has none. What it cuts off is not seen in the
 # output, as tanh(10) is 1 in float32.
 CONVERTERS_CLIP = 10.0
@@ -72,7 +73,8 @@ def _run(direction, keras_layer, own_class, context, suffix):
 
 def _both(forward, backward, keras_layers, own_class, context, *, time_major, merge_outputs):
     """A bidirectional operator: two runs, side by side or as two results."""
-    if all(keras_layers) and not forward.given and forward.x is backward.x:
+    alike = all(keras_layers) and keras_layers[0][2] == keras_layers[1][2]  # one may lack a bias
+    if alike and not forward.given and forward.x is backward.x:
         (cls, w, config), (_, other, _) = keras_layers
         inner = cls(**config, return_sequences=True)
         merge = {"layer": inner, "merge_mode": "concat" if merge_outputs else None}
@@ -115,14 +117,18 @@ def _keras_lstm(d):
     clip, _ = d.own["clips"]
     # A cell state starts at zero and grows by less than 1 a step: some clips never act.
     unclipped = clip in (0.0, CONVERTERS_CLIP) or (not d.given and d.x.shape[1] is not None and d.x.shape[1] <= clip)
-    if not (d.is_plain and set(d.weights) == PLAIN and d.activation == "TANH" and unclipped):
+    plain = d.is_plain and set(d.weights) in (MATRICES, MATRICES | BIASES)
+    if not (plain and d.activation == "TANH" and unclipped):
         return None
     kernels = [
         concatenate([d.weights[f"{what}_to_{gate}"].transpose(1, 0) for gate in GATES], axis=1)
         for what in ("input", "recurrent")
     ]
-    bias = concatenate([d.weights[f"{gate}_bias"] for gate in GATES], axis=0)
-    return layers.LSTM, [*kernels, bias], {"units": kernels[1].shape[0]}
+    biases = [d.weights[f"{gate}_bias"] for gate in GATES if f"{gate}_bias" in d.weights]
+    config = {"units": kernels[1].shape[0]}
+    if not biases:
+        return layers.LSTM, kernels, {**config, "use_bias": False}
+    return layers.LSTM, [*kernels, concatenate(biases, axis=0)], config
 
 
 def _grids(context, h_at, c_at, projected):
@@ -227,8 +233,11 @@ def _keras_rnn(d):
     """Keras' SimpleRNN where it computes the same."""
     if not d.is_plain or d.activation == "SIGN_BIT":
         return None
-    weights = [d.weights["input"].transpose(1, 0), d.weights["recurrent"].transpose(1, 0), d.weights["bias"]]
-    return layers.SimpleRNN, weights, {"units": weights[0].shape[1], "activation": d.keras_activation}
+    kernels = [d.weights["input"].transpose(1, 0), d.weights["recurrent"].transpose(1, 0)]
+    config = {"units": kernels[0].shape[1], "activation": d.keras_activation}
+    if "bias" not in d.weights:
+        return layers.SimpleRNN, kernels, {**config, "use_bias": False}
+    return layers.SimpleRNN, [*kernels, d.weights["bias"]], config
 
 
 RNN_WEIGHTS = ("input", "recurrent", "bias")
