@@ -7,8 +7,11 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
+from keyword import kwlist
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from .files import check_file, check_folder
 from .ir import Graph
 
 _SERVED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # what TensorFlow takes as the name of an operation
+_RESERVED = frozenset({*kwlist, "self"})  # what a function of Python, or TensorFlow's own, cannot call an input
 NO_SIGNATURES: Mapping[str, Emission] = {}
 
 
@@ -134,11 +138,11 @@ def interface_names(graph: Graph) -> tuple[list[str], list[str]]:
 
     Those of the file's signature stay as they are where TensorFlow takes them. A tensor's name is a converter's: of
     that, what Python could call a variable. In Python, where a signature is a function, the input `x.1` is the keyword
-    `x_1`.
+    `x_1`; there, what differs in upper and lower case alone is the same, too.
     """
-    inputs = _distinct([graph.tensors[t].name for t in graph.inputs], "input", graph.input_names)
-    outputs = _distinct([graph.tensors[t].name for t in graph.outputs], "output", graph.output_names)
-    return inputs, outputs
+    inputs = _served([graph.tensors[t].name for t in graph.inputs], "input", graph.input_names)
+    outputs = _served([graph.tensors[t].name for t in graph.outputs], "output", graph.output_names)
+    return _distinct(inputs, lambda name: keyword(name).lower(), _RESERVED), _distinct(outputs, str)
 
 
 def keyword(name: str) -> str:
@@ -147,12 +151,22 @@ def keyword(name: str) -> str:
     return f"arg_{plain}" if plain[:1].isdigit() else plain
 
 
-def _distinct(tensors: Sequence[str], kind: str, own: Sequence[str]) -> list[str]:
-    given = own or tensors
-    names = [_identifier(name) or f"{kind}_{k}" for k, name in enumerate(given)]
-    if own and len(set(names)) == len(names):
-        return [name if _SERVED.fullmatch(name) else plain for name, plain in zip(own, names, strict=True)]
-    return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
+def _served(tensors: Sequence[str], kind: str, own: Sequence[str]) -> list[str]:
+    names = [_identifier(name) or f"{kind}_{k}" for k, name in enumerate(own or tensors)]
+    return [name if _SERVED.fullmatch(name) else plain for name, plain in zip(own or names, names, strict=True)]
+
+
+def _distinct(names: Sequence[str], form: Callable[[str], str], reserved: Collection[str] = ()) -> list[str]:
+    """The names with a number behind those that occur twice in some form, or are reserved."""
+    times = Counter(map(form, names))
+    taken = {f for f in times if times[f] == 1}
+    distinct = []
+    for k, name in enumerate(names):
+        if times[form(name)] > 1 or name in reserved:
+            name = next(free for n in count(k) if form(free := f"{name}_{n}") not in taken)
+            taken.add(form(name))
+        distinct.append(name)
+    return distinct
 
 
 def _identifier(name: str) -> str:

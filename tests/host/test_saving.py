@@ -75,6 +75,41 @@ def test_a_tensors_name_may_be_in_any_script(tmp_path: Path) -> None:
     save(reconstruction(build_model(Subgraph([Tensor([1, 4], name="é")], [], [0], [0]))), tmp_path / "saved")
 
 
+@pytest.mark.parametrize(
+    ("names", "takes"),
+    [
+        (["in", "self", "None"], ["in_0", "self_1", "None_2"]),
+        (["x.1", "x_1", "x"], ["x_1_0", "x_1_1", "x"]),
+        (["x", "X", "x_0"], ["x_1", "X_2", "x_0"]),
+    ],
+)
+def test_an_input_has_a_name_that_a_function_takes(names: list[str], takes: list[str], tmp_path: Path) -> None:
+    """No word of Python's, no `self`, none twice: TensorFlow tells neither `.` from `_` nor `X` from `x`."""
+    tensors = [Tensor([1, 4]) for _ in range(6)]
+    graph = Subgraph(tensors, [Op("NEG", [k], [k + 3], schema.NegOptionsT()) for k in range(3)], [0, 1, 2], [3, 4, 5])
+    named = Signature("f", {n: k for k, n in enumerate(names)}, {n: k + 3 for k, n in enumerate(names)})
+    data = build_model(graph, signatures=[named])
+    save(signature_reconstructions(data)[0]["serving_default"], tmp_path / "saved")
+    serve = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
+    assert set(serve.structured_input_signature[1]) == set(takes)
+    assert set(serve.structured_outputs) == set(names)
+    x = {k: np.full((1, 4), k, np.float32) for k in range(3)}
+    results = OutputsOnly(tmp_path / "saved", lift(data)).cumulative(x)
+    for k in range(3):
+        np.testing.assert_array_equal(results[k + 3], -x[k])
+
+
+def test_every_output_has_a_name_of_its_own(tmp_path: Path) -> None:
+    tensors = [Tensor([1, 4], name="x"), *(Tensor([1, 4], name=name) for name in ("a_1", "a", "a"))]
+    ops = [Op(op, [0], [k], None) for k, op in enumerate(("RELU", "TANH", "LOGISTIC"), start=1)]
+    save(reconstruction(build_model(Subgraph(tensors, ops, [0], [1, 2, 3]))), tmp_path / "saved")
+    serve = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
+    results = serve(x=np.float32([[-1, 0, 1, 2]]))
+    assert set(results) == {"a_1", "a_2", "a_3"}
+    np.testing.assert_array_equal(results["a_1"], [[0, 0, 1, 2]])
+    np.testing.assert_allclose(results["a_2"], np.tanh([[-1, 0, 1, 2]]), rtol=1e-6)
+
+
 def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **how: object) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "saved; No space left on device")
