@@ -14,6 +14,8 @@ from .ir import Model
 from .lift import lift
 from .numerics.profile import KernelProfile
 
+SERVED = "serving_default"  # the signature that is called of a SavedModel where none is named
+
 
 def reconstruct(
     model: str | Path | bytes,
@@ -63,8 +65,8 @@ def signature_reconstructions(
 
     And those that do not reconstruct, as one that restores variables from a disk, with what stands in the way.
 
-    A file with one signature serves that; one with several, or none, serves its main graph. What one of the models
-    stores, the others find, as the signatures of an interpreter do.
+    That is what the file itself calls so, or its one signature; a file with others, or none, serves its main graph.
+    What one of the models stores, the others find, as the signatures of an interpreter do.
     """
     kernels = _kernels(numerics, profile)
     source = lift(read_model(model))
@@ -77,7 +79,7 @@ def signature_reconstructions(
             found[key] = emit(source, numerics, key, kernels, graphs)
         except UnsupportedModel as error:
             refused[key] = error
-    found["serving_default"] = first
+    found[SERVED] = first
     variables: dict[str, Any] = {}
     for layer in (layer for emission in found.values() for layer in emission.model.layers):
         if isinstance(layer, Memory):
@@ -99,5 +101,9 @@ def _kernels(numerics: str, profile: KernelProfile | str | Path | None) -> Kerne
 
 
 def serving_signature(source: Model) -> str | None:
-    """The key of the signature that a SavedModel of a file serves by default; None: its main graph as it is."""
-    return source.signatures[0].key if len(source.signatures) == 1 else None
+    """The key of the signature that a SavedModel of a file serves by default; None: its main graph as it is.
+
+    The file's own default, or its only one.
+    """
+    keys = [signature.key for signature in source.signatures]
+    return SERVED if SERVED in keys else keys[0] if len(keys) == 1 else None

@@ -22,7 +22,7 @@ from .emit.state import reset_state
 from .errors import UsageError
 from .ir import Graph, Model
 from .numerics.affine import dequantize
-from .reconstruction import serving_signature
+from .reconstruction import SERVED, serving_signature
 from .saving import interface_names, keyword
 
 Arrays = Mapping[int, NDArray[Any]]  # tensor index -> values
@@ -123,14 +123,14 @@ class OutputsOnly:
         except (OSError, KeyError, ValueError) as error:
             raise UsageError(f"{str(path)!r} is no SavedModel that can be loaded: {error}") from error
         signatures = self._loaded.signatures
-        if "serving_default" not in signatures:
+        served, key = _of_main_graph(source)
+        if served not in signatures:
             raise UsageError(
-                "A SavedModel is compared by its signature `serving_default`, which `reconstruct` writes. "
+                f"A SavedModel is compared by its signature `{served}`, which `reconstruct` writes. "
                 f"Received: {str(path)!r} with {', '.join(map(repr, signatures)) or 'no signature'}."
             )
-        self._serve = signatures["serving_default"]
+        self._serve = signatures[served]
         self.name = path.name
-        key = serving_signature(source)
         self.graph = source.main if key is None else graph_of_signature(source.graphs, source.signatures, key)
 
     def cumulative(self, inputs: Arrays) -> dict[int, NDArray[Any]]:
@@ -154,6 +154,24 @@ class OutputsOnly:
     def isolated(self, device: Arrays) -> dict[int, NDArray[Any]]:
         """Nothing."""
         return {}
+
+
+def _of_main_graph(source: Model) -> tuple[str, str | None]:
+    """The signature of a SavedModel that runs the main graph, which a recording is of, and its key in the file.
+
+    Raises: UsageError where none does.
+    """
+    default = serving_signature(source)
+    main = [s.key for s in source.signatures if s.graph == source.main.index]
+    if default is None or default in main:
+        return SERVED, default
+    if not main:
+        raise UsageError(
+            "A recording holds what the file's main graph computes, and no signature runs that: a SavedModel does not "
+            f"have it. Received: signatures {', '.join(repr(s.key) for s in source.signatures)}. "
+            "Compare the .keras file that `liteback reconstruct -o model.keras` writes."
+        )
+    return main[0], main[0]
 
 
 def _real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:

@@ -71,6 +71,45 @@ def test_a_saved_model_serves_the_names_of_the_files_signature(tmp_path: Path) -
     np.testing.assert_array_equal(outputs[2], x + z)
 
 
+def two_graphs(first: str, second: str) -> bytes:
+    """Two signatures: x (1, 4) -> NEG, the main graph, and x (1, 3) -> TANH."""
+    graphs = [
+        Subgraph([Tensor([1, n], name="x"), Tensor([1, n], name="y")], [Op(op, [0], [1])], [0], [1])
+        for n, op in ((4, "NEG"), (3, "TANH"))
+    ]
+    return build_model(
+        *graphs, signatures=[Signature(first, {"a": 0}, {"b": 1}), Signature(second, {"c": 0}, {"d": 1}, subgraph=1)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "serves"),
+    [
+        (("decode", "serving_default"), {"decode": "a", "serving_default": "c"}),
+        (("serving_default", "decode"), {"serving_default": "a", "decode": "c"}),
+        (("decode", "encode"), {"serving_default": "x", "decode": "a", "encode": "c"}),
+    ],
+)
+def test_a_saved_model_keeps_the_files_own_default(
+    keys: tuple[str, str], serves: dict[str, str], tmp_path: Path
+) -> None:
+    data = two_graphs(*keys)
+    found, _ = signature_reconstructions(data)
+    save(found["serving_default"], tmp_path / "saved", found)
+    signatures = tf.saved_model.load(tmp_path / "saved").signatures
+    assert {key: next(iter(s.structured_input_signature[1])) for key, s in signatures.items()} == serves
+    x = np.float32([[1, 2, 3, 4]])
+    np.testing.assert_array_equal(OutputsOnly(tmp_path / "saved", lift(data)).cumulative({0: x})[1], -x)
+
+
+def test_a_saved_model_without_the_recorded_graph_is_refused(tmp_path: Path) -> None:
+    graphs = [Subgraph([Tensor([1, 4]), Tensor([1, 4])], [Op("RELU", [0], [1])], [0], [1]) for _ in range(2)]
+    data = build_model(*graphs, signatures=[Signature("f", {"x": 0}, {"y": 1}, subgraph=1)])
+    save(signature_reconstructions(data)[0]["serving_default"], tmp_path / "saved")
+    with pytest.raises(UsageError, match=r"main graph .* Received: signatures 'f'"):
+        OutputsOnly(tmp_path / "saved", lift(data))
+
+
 def test_a_tensors_name_may_be_in_any_script(tmp_path: Path) -> None:
     save(reconstruction(build_model(Subgraph([Tensor([1, 4], name="é")], [], [0], [0]))), tmp_path / "saved")
 
