@@ -22,24 +22,21 @@ LARGE = 1 << 28  # bytes of a sample's tensors: more are not tried
 TOLERANCE = 1e-3  # of a tensor's range: kernels sum in another order where there are more samples
 MOST = 0.95  # of a tensor's elements: behind an argmax, or a rounding, single ones differ
 
-# What does the same with every element, or with every sample of each of its inputs.
+# What does the same with every element, or with every sample of each of its inputs; what is laid out in place; and
+# loops, which are recurrent layers or have the file's batch.
 EACH = BROADCASTING | frozenset(
-    {"ABS", "ADD_N", "CAST", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FAKE_QUANT", "FLOOR", "GELU", "HARD_SWISH"}
-    | {"LEAKY_RELU", "LOG", "LOGICAL_NOT", "LOGISTIC", "NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1"}
-    | {"RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "TANH", "ZEROS_LIKE", "CONCATENATION", "PACK"}
-    | {
-        "WHILE",
-        "STABLEHLO_COMPOSITE",
-        "CALL",
-    }  # a recurrent layer, or else its batch is fixed; what is laid out in place
+    {"ABS", "ADD_N", "CALL", "CAST", "CEIL", "CONCATENATION", "COS", "DEQUANTIZE", "ELU", "EXP", "FAKE_QUANT", "FLOOR"}
+    | {"GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGICAL_NOT", "LOGISTIC", "NEG", "PACK", "QUANTIZE", "RELU", "RELU6"}
+    | {"RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "STABLEHLO_COMPOSITE", "TANH"}
+    | {"WHILE", "ZEROS_LIKE"}
 )
 # The same, as long as all but one of their inputs are constants.
 EACH_BESIDE_CONSTANTS = frozenset(
-    {"CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D_TRANSPOSE", "FULLY_CONNECTED", "PRELU"}
-    | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "L2_NORMALIZATION", "LOCAL_RESPONSE_NORMALIZATION", "SOFTMAX"}
-    | {"LOG_SOFTMAX", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "RESIZE_BILINEAR"}
-    | {"RESIZE_NEAREST_NEIGHBOR", "EMBEDDING_LOOKUP", "ONE_HOT", "UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF", "BROADCAST_TO"}
-    | {"UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"}
+    {"AVERAGE_POOL_2D", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "BROADCAST_TO", "CONV_2D"}
+    | {"CONV_3D", "CONV_3D_TRANSPOSE", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "EMBEDDING_LOOKUP", "EXPAND_DIMS"}
+    | {"FULLY_CONNECTED", "L2_NORMALIZATION", "L2_POOL_2D", "LOCAL_RESPONSE_NORMALIZATION", "LOG_SOFTMAX", "ONE_HOT"}
+    | {"MAX_POOL_2D", "PRELU", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SPACE_TO_DEPTH"}
+    | {"SQUEEZE", "SVDF", "TOPK_V2", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"}
     | {*AXES, *AXIS, *ENTRIES}
 )
 
@@ -70,7 +67,7 @@ def _keeps_apart(node: Node, graph: Graph, moving: list[int]) -> bool:
 def _takes_all(node: Node, graph: Graph) -> bool:
     """Whether a slice is of all samples, not of the one that the file has."""
     if node.op == "STRIDED_SLICE":
-        return bool(node.options["begin_mask"] & node.options["end_mask"] & 1)
+        return bool((node.options["begin_mask"] & node.options["end_mask"] | node.options["ellipsis_mask"]) & 1)
     size = graph.tensors[node.inputs[2]].data if node.op == "SLICE" else np.array(-1)
     return size is not None and bool(np.ravel(size)[0] == -1)
 

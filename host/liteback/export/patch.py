@@ -141,7 +141,7 @@ def _check(bindings: Sequence[Binding], layers: dict[str, Any]) -> None:
     if problems:
         raise UsageError(
             f"The model is no reconstruction of this .tflite file: {'; '.join(problems[:5])}"
-            f"{' and more' if len(problems) > 5 else ''}. Layers keep the names and shapes that `reconstruct` gave them."
+            f"{' and more' if len(problems) > 5 else ''}. Layers keep the names and shapes that they came back with."
         )
 
 
