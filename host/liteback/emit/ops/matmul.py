@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 from keras import layers, ops
 
+from ..names import is_symbolic
 from ..registry import Layer, computes, emits
 from ..weight import Weight, plain
 
@@ -38,9 +39,13 @@ def _per_sample(x):
     return size
 
 
-@emits("BATCH_MATMUL", weights=["y"])
+@emits("BATCH_MATMUL", weights=["x", "y"])
 def batch_matmul(x, y, *, adj_x, adj_y):
     """x (...,M,K), y (...,K,N) -> (...,M,N), with x or y transposed before (adj_x, adj_y); the rest broadcasts."""
+    if isinstance(x, Weight):
+        if is_symbolic(y):
+            return _weight_before(x, y, adj_x, adj_y)
+        x = plain(x)
     if adj_x:
         x = ops.swapaxes(x, -1, -2)
     if not isinstance(y, Weight):
@@ -51,6 +56,17 @@ def batch_matmul(x, y, *, adj_x, adj_y):
     if adj_y:
         y = y.transpose(1, 0)
     return Layer(layers.Dense, x, [y], {"units": y.shape[-1], "use_bias": False})
+
+
+def _weight_before(w, x, adj_w, adj_x):
+    """A dense layer along the axis before the last: w x = (x' w')'."""
+    if len(w.shape) > len(x.shape) or any(d != 1 for d in w.shape[:-2]):
+        return NotImplemented
+    w = w.reshape(*w.shape[-2:])
+    kernel = w if adj_w else w.transpose(1, 0)
+    config = {"units": kernel.shape[-1], "use_bias": False}
+    rows = x if adj_x else ops.swapaxes(x, -1, -2)
+    return Layer(layers.Dense, rows, [kernel], config, then=lambda y: ops.swapaxes(y, -1, -2))
 
 
 @computes("BATCH_MATMUL", weights=["x", "y"])

@@ -59,6 +59,14 @@ CASES = [
     Case("BATCH_MATMUL", [rand(2, 5, 3), rand(2, 4, 5, seed=1)], {"adj_x": True, "adj_y": True}, name="adjoint"),
     Case("BATCH_MATMUL", [rand(2, 3, 5), const(rand(1, 5, 2, seed=1))], {}, name="constant"),
     Case("BATCH_MATMUL", [rand(2, 3, 5), const(rand(2, 2, 5, seed=1))], {"adj_y": True}, name="constant-per-sample"),
+    Case("BATCH_MATMUL", [const(rand(4, 5)), rand(2, 5, 3, seed=1)], {}, name="constant-first"),
+    Case(
+        "BATCH_MATMUL",
+        [const(rand(1, 5, 4)), rand(2, 3, 5, seed=1)],
+        {"adj_x": True, "adj_y": True},
+        name="constant-first-adjoint",
+    ),
+    Case("BATCH_MATMUL", [const(rand(2, 4, 5)), rand(2, 5, 3, seed=1)], {}, name="constant-first-per-sample"),
     Case(
         "BATCH_MATMUL",
         [codes(2, 3, 5, scale=0.02, zero_point=3), codes(2, 5, 4, scale=0.03, zero_point=-7, seed=1)],
