@@ -200,6 +200,11 @@ class Recording:
         path = Path(path)
         return cls(path, _with_entries(_read_manifest(path), _read_journal(path)))
 
+    @classmethod
+    def is_complete_at(cls, path: Path) -> bool:
+        """Whether a complete recording is in the folder. Raises: UsageError when what is there is a damaged one."""
+        return (path / "manifest.json").exists() and cls.open(path).complete
+
     @property
     def complete(self) -> bool:
         """Every sample and every pass is there. The certificate may still be a bad one."""

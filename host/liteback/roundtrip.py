@@ -35,11 +35,16 @@ DEFAULT_OPTIONS = RunOptions()
 
 @dataclass(frozen=True)
 class Trip:
-    """What a round trip found and left in `folder`. comparisons: numerics -> reconstruction against the board."""
+    """What a round trip found and left in `folder`.
+
+    recorded_before: the recording was there already, and nothing was run for it. comparisons: numerics ->
+    reconstruction against the board.
+    """
 
     folder: Path
     inspection: Inspection
     recording: Recording
+    recorded_before: bool
     emission: Emission
     calibration: Calibration | None  # None where one sample leaves nothing to prove it on, or no tensor has codes
     comparisons: dict[str, Comparison]
@@ -79,6 +84,7 @@ def roundtrip(
     inspection = inspect(data)
     source = inspection.model
     emission = reconstruction(data, "float")
+    before = Recording.is_complete_at(folder / "recording")
     recording = capture(board, source, data, inputs, folder / "recording", options, progress=progress)
     certificate = recording.manifest.certificate
     if certificate is None or not certificate.good:
@@ -100,7 +106,8 @@ def roundtrip(
     write_output(folder / new, patched.data)
     files = {name: data, new: patched.data}
     proof = prove(board, files, inputs, folder / "proof", options, old=recording, progress=progress)
-    trip = Trip(folder, inspection, recording, emission, calibration, comparisons, patched, patched.data == data, proof)
+    made = emission, calibration, comparisons, patched, patched.data == data
+    trip = Trip(folder, inspection, recording, before, *made, proof)
     write_output(folder / "junit.xml", junit(trip.primary))
     write_output(trip.report, render(report_data(trip, name)))
     return trip
@@ -156,6 +163,7 @@ def to_json(trip: Trip) -> dict[str, Any]:
         "capture": {
             "recording": str(trip.recording.path),
             "samples": trip.recording.sample_count,
+            "recorded_before": trip.recorded_before,
             "certificate": certificate and certificate.to_json(),
         },
         "reconstruct": {

@@ -61,6 +61,7 @@ def capture(
     json: Json = False,
 ) -> None:
     """Record what the board computes: every layer's output, on every sample, with a certificate."""
+    from ..recording import Recording
     from ..session.board import connect
     from ..session.capture import capture as record
 
@@ -68,9 +69,10 @@ def capture(
     samples = run.samples_for(lifted)
 
     def on(name: str, folder: Path, bar: Report) -> dict[str, Any]:
-        options = run.options_on(name)
+        options, before = run.options_on(name), Recording.is_complete_at(folder)
         with connect(name, run.direct) as board:
-            return capture_document(record(board, lifted, data, samples, folder, options, select or (), budget, bar))
+            recorded = record(board, lifted, data, samples, folder, options, select or (), budget, bar)
+        return {**capture_document(recorded), "recorded_before": before}
 
     with recording_into(output):
         if names := boards_of(run.target):

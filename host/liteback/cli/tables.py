@@ -126,8 +126,9 @@ def _grid(tensor: Tensor) -> str:
 
 def recording(console: Terminal, document: dict[str, Any]) -> None:
     certificate = document["certificate"]
+    recorded = "recorded already, nothing was run:" if document["recorded_before"] else "recorded"
     console.say(
-        f"recorded {counted(document['tensors'], 'tensor')} × {counted(document['samples'], 'sample')} in "
+        f"{recorded} {counted(document['tensors'], 'tensor')} × {counted(document['samples'], 'sample')} in "
         f"{counted(document['passes'], 'pass', 'passes')}, "
         f"{document['bytes']:,} bytes, {document['runtime']} {document['kernels']} kernels on {document['machine']} "
         f"-> {document['recording']}",
@@ -385,6 +386,8 @@ def versions(console: Terminal, facts: Facts) -> None:
 
 def trip(console: Terminal, result: Trip) -> None:
     certificate = result.recording.manifest.certificate
+    if result.recorded_before:
+        console.say(f"recorded already, nothing was run: {result.recording.path}")
     if certificate is not None:
         console.say(certificate_line(certificate.to_json()))
     if (calibrated := result.calibration) is not None:

@@ -49,12 +49,14 @@ def capture(
 
     The untouched model runs first, twice a sample; then each pass runs the tapped model. Every pass also
     reads the model's outputs. State is reset before each sample. Where `path` holds a part of the same
-    recording, it goes on at the first run that is missing; so it does after the link to the board was cut.
+    recording, it goes on at the first run that is missing, and runs nothing where none is; so it does after the link
+    to the board was cut.
     budget: bytes of tapped tensors a pass may hold on the board (default: see `plan.default_budget`). The
     certificate may be a bad one: the caller decides what follows.
 
     Raises:
-        UsageError: no samples, a pattern that names nothing, or a `path` that holds something else.
+        UsageError: no samples, a pattern that names nothing, or a `path` that holds something else, as a recording of
+            other inputs.
         ModelRefused: the board's runtime does not take the model.
         RunFailed, BoardUnreachable: the session ended early; what is recorded is kept.
     """
@@ -87,7 +89,7 @@ def _capture(
             manifest = _manifest(board.info, session.ready, sha256, options, inputs, passes, selection.untappable)
             writer = _writer(path, model_bytes, manifest, held)
             if writer.manifest.certificate is not None:
-                return Recording.open(path)
+                return _finished(Recording.open(path), inputs)
             steps = _Steps((1 + len(passes)) * len(inputs), progress)
             runs = _Runs(inputs, writer, _Evidence(model.main, passes), steps)
             runs.untouched(session, Recording.open(path))
@@ -140,10 +142,17 @@ class _Runs:
             self.writer.write(sample, number, step.tensors, step.invoke_ns)
 
 
+def _finished(recording: Recording, inputs: Inputs) -> Recording:
+    """A recording that has everything, if it is of these inputs. Raises: UsageError, where it is of others."""
+    for sample in range(len(inputs)):
+        _check_inputs(inputs[sample], recording.inputs(sample), sample)
+    return recording
+
+
 def _check_inputs(now: Arrays, then: Arrays, sample: int) -> None:
     if {i: digest(a) for i, a in now.items()} != {i: digest(a) for i, a in then.items()}:
         raise UsageError(
-            "A recording goes on with the inputs it was started with. "
+            "A recording keeps the inputs it was started with. "
             f"Received: other values for sample {sample}. Use the old inputs, or record into a new folder."
         )
 

@@ -157,6 +157,21 @@ print(keras.models.load_model({str(tmp_path / "model.keras")!r}).count_params())
     assert result.stdout.strip() == "45", result.stderr
 
 
+def test_a_recording_that_was_there_is_not_said_to_be_made(dense: Path, tmp_path: Path) -> None:
+    inputs, recording = tmp_path / "in.npz", tmp_path / "trip" / "recording"
+    np.savez(inputs, in_0=np.ones((1, 8), np.float32))
+    how = ["--inputs", inputs, "-o"]
+    first, again = (liteback("capture", dense, *how, recording) for _ in range(2))
+    assert first.stdout.startswith("recorded 2 tensors × 1 sample")
+    assert again.stdout.startswith("recorded already, nothing was run: 2 tensors × 1 sample")
+    assert "recorded already, nothing was run: " in liteback("roundtrip", dense, *how, tmp_path / "trip").stdout
+    np.savez(inputs, in_0=np.zeros((1, 8), np.float32))
+    for command in (["capture", dense, *how, recording], ["roundtrip", dense, *how, tmp_path / "trip"]):
+        refused = liteback(*command)
+        assert refused.returncode == 2, refused.stderr
+        assert "Received: other values for sample 0. Use the old inputs, or record into a new folder." in refused.stderr
+
+
 def test_gates_decide_the_exit_code(dense: Path, tmp_path: Path) -> None:
     document("capture", dense, "--random", 2, "-o", tmp_path / "rec")
     good = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.lsb_max<=1", "--junit", tmp_path / "j.xml")

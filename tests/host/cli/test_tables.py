@@ -77,6 +77,7 @@ CAPTURED = {
     "kernels": "default",
     "machine": "x86_64",
     "recording": "rec",
+    "recorded_before": False,
     "inputs": "in.npz",
     "certificate": {
         "good": True,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -283,6 +284,21 @@ def test_a_recording_does_not_go_on_with_other_inputs_or_settings(board: Board, 
     with pytest.raises(UsageError, match="threads"):
         run(board, CHAIN, inputs, path, options=RunOptions(threads=2))
     assert run(board, CHAIN, inputs, path).complete
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_recording_is_of_one_set_of_inputs(board: Board, tmp_path: Path, complete: bool) -> None:
+    """The inputs' file may have been written anew under its old name, with as many samples."""
+    path, ones, zeros = tmp_path / "rec", np.ones((1, 8), np.float32), np.zeros((1, 8), np.float32)
+    with contextlib.nullcontext() if complete else pytest.raises(KeyboardInterrupt):
+        run(board, CHAIN, listed({0: ones}, {0: ones}), path, progress=None if complete else Interrupt(3, control_c))
+    assert Recording.is_complete_at(path) == complete
+    with pytest.raises(UsageError, match=r"other values for sample 1\. Use the old inputs, or record into a new"):
+        run(board, CHAIN, listed({0: ones}, {0: zeros}), path)
+    with pytest.raises(UsageError, match="samples: 2 then, 3 now"):
+        run(board, CHAIN, listed({0: ones}, {0: ones}, {0: ones}), path)
+    with pytest.raises(UsageError, match="of one model"):
+        run(board, small_models.chain(7), listed({0: ones}, {0: ones}), path)
 
 
 def test_a_folder_that_is_not_a_recording(board: Board, tmp_path: Path) -> None:
