@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from .api import DEFAULT_THRESHOLDS, default_numerics
 from .calibration.calibrate import Calibration, calibrate
 from .calibration.write import write
 from .comparison.compare import compare
+from .comparison.gates import Gate, broken_gates
 from .comparison.metrics import json_number
 from .comparison.result import MODES, Comparison
 from .emit.emission import Emission, Numerics
@@ -70,11 +72,13 @@ def roundtrip(
     folder: Path,
     options: RunOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
+    gates: Sequence[Gate] = (),
 ) -> Trip:
     """Take a .tflite file the whole way and leave everything in `folder`.
 
     recording/ what the board computed; model.keras the reconstruction (float); calibration/ the kernel set;
-    NAME-back.tflite the file made from the reconstruction; comparison-*.json; junit.xml; report.html.
+    NAME-back.tflite the file made from the reconstruction; comparison-*.json; junit.xml; report.html. gates: what these
+    two say of the numbers as well; to raise is the caller's.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -108,8 +112,9 @@ def roundtrip(
     proof = prove(board, files, inputs, folder / "proof", options, old=recording, progress=progress)
     made = emission, calibration, comparisons, patched, patched.data == data
     trip = Trip(folder, inspection, recording, before, *made, proof)
-    write_output(folder / "junit.xml", junit(trip.primary))
-    write_output(trip.report, render(report_data(trip, name)))
+    broken = broken_gates(gates, trip.primary)
+    write_output(folder / "junit.xml", junit(trip.primary, broken))
+    write_output(trip.report, render(report_data(trip, name, [why for each in broken.values() for why in each])))
     return trip
 
 
@@ -119,8 +124,8 @@ def _emission(emission: Emission, data: bytes, numerics: Numerics, recording: Re
     return reconstruction(data, numerics, profile=propose(recording.manifest))
 
 
-def report_data(trip: Trip, name: str) -> ReportData:
-    """What the report shows of a trip."""
+def report_data(trip: Trip, name: str, gates: Sequence[str] = ()) -> ReportData:
+    """What the report shows of a trip. gates: what broke the user's."""
     proof = trip.proof
     facts = [
         (f"latency, {p[:-3]}", f"{old:.3f} ms", f"{proof.new.percentiles[p]:.3f} ms")
@@ -146,6 +151,7 @@ def report_data(trip: Trip, name: str) -> ReportData:
         model=name,
         manifest=trip.recording.manifest,
         comparison=trip.primary,
+        gates=tuple(gates),
         notes=tuple(float_notes),
         exact=exact,
         round_trip=RoundTrip(proof.old.name, proof.new.name, proof.comparison, tuple(facts), tuple(notes)),

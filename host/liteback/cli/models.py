@@ -142,6 +142,7 @@ def compare(
     (recording,) = others
     load_tensorflow()
     from ..api import compare as run
+    from ..comparison.gates import broken_gates, parse_gate
     from ..files import write_output
     from ..recording import Recording
     from ..report import ReportData, render
@@ -164,7 +165,7 @@ def compare(
     if html is not None:
         write_output(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
     if junit is not None:
-        write_output(junit, junit_xml(result))
+        write_output(junit, junit_xml(result, broken_gates([parse_gate(text) for text in gate or ()], result)))
     for written in (html, junit):
         if written is not None and not json:
             out.say(tables.WROTE, f"{written}")

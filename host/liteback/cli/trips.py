@@ -42,14 +42,17 @@ def roundtrip(
     data, lifted = read(model)
     samples = run.samples_for(lifted)
     load_tensorflow()
+    from ..comparison.gates import parse_gate
     from ..roundtrip import roundtrip as whole_trip
     from ..roundtrip import to_json
     from ..session.board import connect
 
+    gates = [parse_gate(text) for text in gate or ()]
+
     def on(name: str, folder: Path, bar: Report) -> Trip:
         options = run.options_on(name)
         with connect(name, run.direct) as board:
-            return whole_trip(board, model.name, data, samples, folder, options, bar)
+            return whole_trip(board, model.name, data, samples, folder, options, bar, gates)
 
     def judged(trip: Trip) -> dict[str, Any]:
         raise_gates(check_gates(gate, trip.primary))

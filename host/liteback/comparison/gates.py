@@ -90,6 +90,17 @@ def check_gates(gates: Sequence[Gate], comparison: Comparison) -> list[GateFailu
     return failures
 
 
+def broken_gates(gates: Sequence[Gate], comparison: Comparison) -> dict[str, list[str]]:
+    """Each gate -> what breaks it, in words: every value, or that it finds nothing to judge; empty where it holds."""
+    found: dict[str, list[str]] = {}
+    for gate in gates:
+        try:
+            found[str(gate)] = [str(failure) for failure in check_gates([gate], comparison)]
+        except UsageError as error:
+            found[str(gate)] = [str(error)]
+    return found
+
+
 _SUBJECT = {"isolated": "isolated layer", "cumulative": "cumulative layer", "output": "output"}
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 from ..comparison.result import MODES, Comparison, Mode, Row
 
 # What XML 1.0 cannot hold, even escaped; a tensor's name is anybody's text.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NO_GATES: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
-def junit(comparison: Comparison) -> str:
-    """One test suite for each mode, one test case for each layer and mode."""
+def junit(comparison: Comparison, gates: Mapping[str, Sequence[str]] = NO_GATES) -> str:
+    """One test suite for each mode, one test case for each layer and mode; and a suite with a case for each gate.
+
+    gates: each of the user's gates -> what breaks it, as `broken_gates` says.
+    """
     root = ElementTree.Element("testsuites", name=_text(f"liteback compare {comparison.candidate}"))
     for mode in MODES:
         judged = [row for row in comparison.rows if mode in row.passed]
@@ -24,6 +30,13 @@ def junit(comparison: Comparison) -> str:
             )
             if _failed(row, mode):
                 ElementTree.SubElement(case, "failure", message=_text(_message(row, mode)))
+    if gates:
+        failures = sum(map(bool, gates.values()))
+        suite = ElementTree.SubElement(root, "testsuite", name="gates", tests=str(len(gates)), failures=str(failures))
+    for gate, broken in gates.items():
+        case = ElementTree.SubElement(suite, "testcase", name=gate, classname="gates")
+        if broken:
+            ElementTree.SubElement(case, "failure", message=_text("; ".join(broken)))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

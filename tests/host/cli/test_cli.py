@@ -145,6 +145,13 @@ def test_the_round_trip_leaves_everything(dense: Path, tmp_path: Path) -> None:
     assert (tmp_path / "inspect.json").read_text() == before
 
 
+def test_the_files_of_a_round_trip_tell_of_a_broken_gate(dense: Path, tmp_path: Path) -> None:
+    bad = liteback("roundtrip", dense, "--random", 2, "-o", tmp_path, "--gate", "isolated.lsb_max<0")
+    assert bad.returncode == 1, bad.stderr
+    assert "; the gate is isolated.lsb_max&lt;0" in (tmp_path / "junit.xml").read_text()
+    assert "outside the gates" in (tmp_path / "report.html").read_text()
+
+
 def test_the_float_file_loads_where_liteback_is_not_installed(dense: Path, tmp_path: Path) -> None:
     document("reconstruct", dense, "-o", tmp_path / "model.keras")
     code = f"""
@@ -177,8 +184,10 @@ def test_gates_decide_the_exit_code(dense: Path, tmp_path: Path) -> None:
     good = liteback("compare", dense, tmp_path / "rec", "--gate", "isolated.lsb_max<=1", "--junit", tmp_path / "j.xml")
     assert good.returncode == 0, good.stderr
     assert good.stdout.endswith(f"wrote {tmp_path / 'j.xml'}\n")
-    bad = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0")
+    assert "<failure" not in (tmp_path / "j.xml").read_text()
+    bad = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0", "--junit", tmp_path / "j.xml")
     assert bad.returncode == 1
+    assert "<failure" in (tmp_path / "j.xml").read_text()
     assert "lsb_max" in bad.stderr
     told = liteback("compare", dense, tmp_path / "rec", "--gate", "output.lsb_max<0", "--json")
     assert told.returncode == 1

@@ -15,6 +15,7 @@ import pytest
 
 from host.compare_data import GRAPH, FakeTwin, record
 from liteback.comparison.compare import RecordingCandidate, compare
+from liteback.comparison.gates import broken_gates, parse_gate
 from liteback.comparison.metrics import Meter
 from liteback.comparison.result import Comparison
 from liteback.ir import Graph
@@ -235,6 +236,19 @@ def test_junit_has_a_case_for_each_layer_and_mode(recording: Recording, faulty: 
     assert failed["relu_000 t1"] is None
     unmeasured = junit(compare(GRAPH, recording, FakeTwin({4: lambda v: v[0]})))
     assert "shape (4, 10)" in unmeasured
+
+
+def test_junit_fails_where_a_gate_does(recording: Recording) -> None:
+    comparison = compare(GRAPH, recording, FakeTwin())
+    gates = [parse_gate(text) for text in ("isolated.lsb_max<=1", "isolated.sqnr_db>=1e9", "output.lsb_max<=1")]
+    root = ElementTree.fromstring(junit(comparison, broken_gates(gates, comparison)))
+    suite = root.find("testsuite[@name='gates']")
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "2")
+    holds, broken, vain = (case.find("failure") for case in suite)
+    assert holds is None
+    assert "conv2d_001: sqnr_db is " in broken.get("message")
+    assert "no output with lsb_max" in vain.get("message")
+    assert "gates" not in junit(comparison)
 
 
 def test_junit_is_xml_whatever_the_names(recording: Recording, tmp_path: Path) -> None:
