@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from .emit.build import emit, graph_of_signature
 from .emit.emission import Emission, Value, numerics_of, places
+from .emit.names import model_name
 from .emit.state import reset_state
 from .errors import UsageError
 from .ir import Graph, Model
@@ -36,8 +38,7 @@ class KerasTwin:
 
     def __init__(self, model: Any, graph: Graph, values: Mapping[int, Value], numerics: str, name: str) -> None:
         self.model, self.graph, self.numerics, self.name = model, graph, numerics, name
-        missing = sorted({v.operation for v in values.values()} - {operation.name for operation in model.operations})
-        if missing:
+        if missing := _missing(model, values):
             raise UsageError(
                 f"The model {name} is no reconstruction of this .tflite file: it has no layer {missing[0]!r} "
                 f"({len(missing)} of {len(values)} are missing). Layers keep the names that `reconstruct` gave them."
@@ -56,12 +57,20 @@ class KerasTwin:
     def match(cls, model: Any, source: Model, name: str) -> KerasTwin:
         """A model, trained further or not, matched with the file it was reconstructed from by its layers' names.
 
+        It is of the main graph, which is what a board records, as the file has it or as one of its signatures does.
+
         Raises:
-            UsageError: it is not one that was reconstructed from this file.
+            UsageError: it is not one that was reconstructed from this file, or it is of another graph.
         """
         numerics = numerics_of(model)
-        emission = emit(source, numerics)
-        return cls(model, emission.graph, emission.values, numerics, name)
+        main = emit(source, numerics)
+        keys = [s.key for s in source.signatures if s.graph == source.main.index]
+        emissions = chain([main], (emit(source, numerics, key) for key in keys))
+        found = next((emission for emission in emissions if _is_of(emission, model)), None)
+        if found is None:
+            _check_graph(model, source, name)
+            found = main  # of which it lacks something, or calls the inputs otherwise
+        return cls(model, found.graph, found.values, numerics, name)
 
     def cumulative(self, inputs: Arrays) -> dict[int, NDArray[Any]]:
         """Codes of the graph's inputs -> every tensor of the model, in real values; `exact`: in codes."""
@@ -110,6 +119,32 @@ class KerasTwin:
                     computed[id(place)] = value
                     known[id(place)] = replaced.get(id(place), value)
         return {str(t): computed[place] for t, place in self._places.items()}
+
+
+def _is_of(emission: Emission, model: Any) -> bool:
+    """Whether a model has an emission's names: its inputs', in their order, and its layers'."""
+    return _inputs(emission.model) == _inputs(model) and not _missing(model, emission.values)
+
+
+def _inputs(model: Any) -> list[str]:
+    """The names of a model's inputs: a signature has its own, and its own order."""
+    return [x._keras_history.operation.name for x in model.inputs]
+
+
+def _missing(model: Any, values: Mapping[int, Value]) -> list[str]:
+    """The operations behind values that a model lacks."""
+    return sorted({v.operation for v in values.values()} - {operation.name for operation in model.operations})
+
+
+def _check_graph(model: Any, source: Model, name: str) -> None:
+    """Raises: UsageError, where a model is of a signature's graph, of which a board records nothing."""
+    keys = [s.key for s in source.signatures if s.graph and model.name == model_name(source.graphs[s.graph])]
+    if keys:
+        raise UsageError(
+            "A model is compared with what a board recorded, which is the file's main graph. "
+            f"Received: {name}, reconstructed from the signature {' or '.join(map(repr, keys))}, another graph. "
+            "Reconstruct without --signature to compare; `export` takes this one as it is."
+        )
 
 
 class OutputsOnly:
