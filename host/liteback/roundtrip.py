@@ -218,5 +218,5 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             if ranked:
                 value = json_number(ranked[0].value(mode, metric))
                 worst[f"{mode}.{metric}"] = {"node": ranked[0].node, "value": value}
-    keys = ("passed", "samples", "first_fault", "isolated_faults", "outputs")
+    keys = ("passed", "samples", "first_fault", "isolated_faults", "undecided", "outputs")
     return {**{k: document[k] for k in keys}, "layers": len(document["layers"]), "worst": worst}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .terminal import Terminal
 
 DRIFT = Text("~~", "yellow")  # as wide as `verdict`
+UNDECIDED = Text("??", "yellow")
 WROTE = Text("wrote", "green")
 SHOWN = 12  # rows of a comparison; --json and the report have them all
 
@@ -166,7 +167,7 @@ def comparison(console: Terminal, result: Comparison) -> None:
         rows.columns[2].overflow = "ellipsis"
     for row, share in zip(ranked, differ, strict=False):
         rows.add_row(
-            DRIFT if row.drift else verdict(row.agrees),
+            UNDECIDED if row.undecided else DRIFT if row.drift else verdict(row.agrees),
             row.node,
             *[row.op] * wide,
             _error(row, "isolated", unit),
@@ -179,10 +180,12 @@ def comparison(console: Terminal, result: Comparison) -> None:
         console.say(f"... and {counted(more, 'layer')} with smaller errors (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
     console.say(
-        DRIFT if result.agrees and not result.passed else verdict(result.passed),
+        verdict(result.passed) if result.passed or result.faulty else UNDECIDED if result.undecided else DRIFT,
         f"{result.candidate}: {good} of {counted(len(result.rows), 'layer output')} within the "
         f"thresholds on {counted(result.samples, 'sample')}; {_fault(result)}",
     )
+    if result.undecided:
+        console.say(UNDECIDED, f"{result.undecided}")
 
 
 def _fault(result: Comparison) -> str:

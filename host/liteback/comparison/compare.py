@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..ir import ABSENT, Graph, Node
 from ..numerics.affine import dequantize
+from ..numerics.operator import MOVING
 from ..recording import Recording
 from .metrics import Meter, Metrics
 from .result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, drifted, first_fault
@@ -51,8 +53,9 @@ def compare(
     Raises: UsageError when there is nothing to compare, or the recording is of another graph.
     """
     drift = drifting(graph)
+    inside = rounding(graph) if candidate.numerics == "float" else set()
     summed = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.op in SUMMING}
-    gauges = {t: _Gauge(graph, t, t in drift, summed.get(t)) for t in _recorded(graph, recording)}
+    gauges = {t: _Gauge(graph, t, t in drift, summed.get(t), t in inside) for t in _recorded(graph, recording)}
     samples = range(recording.sample_count) if samples is None else samples
     for done, sample in enumerate(samples, 1):
         device = recording.tensors(sample)
@@ -116,11 +119,13 @@ class RecordingCandidate:
 class _Gauge:
     """The meters of one tensor, one for each mode."""
 
-    def __init__(self, graph: Graph, tensor: int, drifts: bool, summed: int | None = None) -> None:
+    def __init__(
+        self, graph: Graph, tensor: int, drifts: bool, summed: int | None = None, rounds: bool = False
+    ) -> None:
         self.tensor = graph.tensors[tensor]
         self.summed = None if self.tensor.is_quantized else summed  # the tensor that it is a sum or a mean of
         self.summand = 0.0  # the largest magnitude in it
-        self.drifts = drifts
+        self.drifts, self.rounds = drifts, rounds
         self.top = (1, 5) if tensor in graph.outputs else ()
         self.meters: dict[Mode, Meter] = {}
         self.problems: dict[Mode, str] = {}
@@ -145,6 +150,13 @@ class _Gauge:
         }
         return {**dict.fromkeys(self.problems, False), **verdicts}
 
+    def undecided(self, thresholds: Thresholds) -> bool:
+        """Whether what is beyond the isolated threshold may be what the board's kernel rounds inside."""
+        own = self.metrics("isolated")
+        if not self.rounds or own is None or self.passed(thresholds)["isolated"]:
+            return False
+        return own.sqnr_db >= thresholds.sqnr_undecided
+
 
 def drifting(graph: Graph) -> set[int]:
     """Tensors that nodes compute as codes or by way of codes, or from such."""
@@ -159,6 +171,18 @@ def _rounds_inside(node: Node, graph: Graph) -> bool:
     """Whether a node's kernel is hybrid: it quantizes real activations, for weights that are codes."""
     weights = (graph.tensors[t] for t in node.inputs if t != ABSENT)
     return node.op != "DEQUANTIZE" and any(w.is_constant and w.is_quantized for w in weights)
+
+
+def rounding(graph: Graph) -> set[int]:
+    """Tensors of nodes whose kernels round inside what real numbers do not: hybrid ones, and those on int16 codes."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        taken = [graph.tensors[t] for t in node.inputs if t != ABSENT and not graph.tensors[t].is_constant]
+        given = [graph.tensors[t] for t in node.outputs]
+        hybrid = any(t.dtype == "float32" for t in taken) and _rounds_inside(node, graph)
+        if node.op not in MOVING and (hybrid or any(t.dtype == "int16" and t.is_quantized for t in (*taken, *given))):
+            found.update(node.outputs)
+    return found
 
 
 def _recorded(graph: Graph, recording: Recording) -> list[int]:
@@ -190,7 +214,8 @@ def _comparison(
         if passed:
             note = "; ".join(f"{mode}: {problem}" for mode, problem in gauge.problems.items())
             metrics = gauge.metrics("cumulative"), gauge.metrics("isolated")
-            measured.append(Row(node.index, node.name, node.op, gauge.tensor, *metrics, passed=passed, note=note))
+            row = Row(node.index, node.name, node.op, gauge.tensor, *metrics, passed=passed, note=note)
+            measured.append(replace(row, undecided=gauge.undecided(thresholds)))
         else:
             missing.append(Missing(node.name, gauge.tensor.name, f"{candidate.name} does not show it"))
     if not measured:
@@ -208,7 +233,9 @@ def _comparison(
         samples=samples,
         thresholds=thresholds,
         rows=rows,
-        outputs=tuple(Output(r.tensor, r.cumulative, r.passed["cumulative"], r.note, r.drift) for r in shown),
+        outputs=tuple(
+            Output(r.tensor, r.cumulative, r.passed["cumulative"], r.note, r.drift, r.undecided) for r in shown
+        ),
         missing=tuple(missing),
         first_fault=first_fault(graph, rows),
     )

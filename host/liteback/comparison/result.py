@@ -28,6 +28,10 @@ class Thresholds:
     quantized ones, or by a kernel that quantizes its activations, carries their drift, so cumulatively it is
     asked what they are asked. Where what is summed cancels, as in the mean of a layer that is normalized
     already, the result is rounding, and its range too: it may differ by rounding of the largest summand.
+
+    Some kernels round inside what a candidate in real numbers does not: hybrid ones the activations, those on int16
+    codes their tables. Of such a layer a float candidate cannot tell that from a fault, as long as it is small (hybrid
+    layers of two networks stand at 40 dB and more); what does not pass is then undecided.
     """
 
     float_isolated: float = 1e-5  # max_abs_over_range
@@ -36,6 +40,7 @@ class Thresholds:
     lsb_isolated: float = 1  # lsb_max
     lsb_cumulative: float = 1  # lsb_max, or:
     sqnr_cumulative: float = 30.0  # sqnr_db, of quantized tensors and of what is computed from them
+    sqnr_undecided: float = 20.0  # sqnr_db, isolated: at least, where the kernel rounds inside and the candidate not
     integer_isolated: float = 0.0  # differ; indices and booleans are right or wrong
     integer_cumulative: float = 0.01  # differ; an argmax may flip where two values are as good as equal
 
@@ -70,7 +75,8 @@ class Row:
 
     passed: mode -> verdict. note: why a tensor could not be measured; it has then failed. drift: cumulatively it is
     beyond the threshold, but by itself it agrees with the device, and so does every layer before it: what differs are
-    roundings that added up.
+    roundings that added up. undecided: by itself it is beyond the threshold, by no more than the roundings may be that
+    the device's kernel has and the candidate has not (see `Thresholds`).
     """
 
     index: int
@@ -82,6 +88,7 @@ class Row:
     passed: Mapping[Mode, bool]
     note: str = ""
     drift: bool = False
+    undecided: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -105,23 +112,28 @@ class Row:
             **{mode: m.to_json() if (m := self.metrics(mode)) else {} for mode in MODES},
             "passed": dict(self.passed),
             "drift": self.drift,
+            "undecided": self.undecided,
             "note": self.note,
         }
 
 
 @dataclass(frozen=True)
 class Output:
-    """One output of the graph, cumulative. Without metrics it could not be measured: see `note`. drift: as in `Row`."""
+    """One output of the graph, cumulative. Without metrics it could not be measured: see `note`.
+
+    drift, undecided: as in `Row`.
+    """
 
     tensor: Tensor
     metrics: Metrics | None
     passed: bool
     note: str = ""
     drift: bool = False
+    undecided: bool = False
 
     def to_json(self) -> dict[str, Any]:
         metrics = self.metrics.to_json() if self.metrics else {}
-        verdict = {"passed": self.passed, "drift": self.drift, "note": self.note}
+        verdict = {"passed": self.passed, "drift": self.drift, "undecided": self.undecided, "note": self.note}
         return {**_tensor_json(self.tensor), **metrics, **verdict}
 
 
@@ -151,7 +163,24 @@ class Comparison:
     @property
     def isolated_faults(self) -> tuple[Row, ...]:
         """Nodes whose own arithmetic is at fault, whatever came before them."""
-        return tuple(row for row in self.rows if row.passed.get("isolated") is False)
+        return tuple(row for row in self.rows if row.passed.get("isolated") is False and not row.undecided)
+
+    @property
+    def undecided(self) -> str:
+        """The nodes of which this comparison cannot tell, in a sentence with the remedy; empty where there is none."""
+        names = [row.node for row in self.rows if row.undecided]
+        if not names:
+            return ""
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return (
+            "float cannot tell whether these are right, for the board's kernels round inside; compare a fakequant "
+            f"reconstruction: {', '.join(names[:3])}{more}"
+        )
+
+    @property
+    def faulty(self) -> bool:
+        """Something is wrong that is neither drift nor undecided."""
+        return self.first_fault is not None or bool(self.isolated_faults)
 
     @property
     def passed(self) -> bool:
@@ -176,12 +205,15 @@ class Comparison:
         return tuple(row for _, row in sorted(valued, key=lambda pair: badness(key, pair[0]), reverse=True))
 
     def worst_first(self) -> tuple[Row, ...]:
-        """Every row: faults, drift, the others; each by what a table shows, the error that the layer injects first."""
+        """Every row: faults, what is undecided, drift, the others.
+
+        Each by what a table shows, the error that the layer injects first.
+        """
 
         def rank(row: Row) -> tuple[Any, ...]:
             *isolated, noise = self._severity(row, "isolated")
             *cumulative, _, inherited = self._severity(row, "cumulative")
-            return not row.agrees, row.drift, isolated, cumulative, inherited, noise
+            return not row.agrees, not row.undecided, row.drift, isolated, cumulative, inherited, noise
 
         return tuple(sorted(self.rows, key=rank, reverse=True))
 
@@ -207,6 +239,7 @@ class Comparison:
             "outputs": [output.to_json() for output in self.outputs],
             "first_fault": fault and {"node": fault.node, "op": fault.op, **_tensor_json(fault.tensor)},
             "isolated_faults": [row.node for row in self.isolated_faults],
+            "undecided": self.undecided,
             "missing": [asdict(missing) for missing in self.missing],
             "thresholds": {name: json_number(value) for name, value in asdict(self.thresholds).items()},
         }
@@ -224,11 +257,12 @@ class Comparison:
 
 
 def first_fault(graph: Graph, rows: Sequence[Row], mode: Mode = "cumulative") -> Row | None:
-    """The first node, in order of execution, that fails while every one of its inputs passes; drift is no failure.
+    """The first node, in order of execution, that fails while every one of its inputs passes.
 
-    An input that was not measured counts as its producer's inputs do; the graph's inputs and constants pass.
+    Drift is no failure, nor is what is undecided. An input that was not measured counts as its producer's inputs do;
+    the graph's inputs and constants pass.
     """
-    verdicts = {row.tensor.index: row.passed[mode] or row.drift for row in rows if mode in row.passed}
+    verdicts = {row.tensor.index: row.passed[mode] or row.drift or row.undecided for row in rows if mode in row.passed}
     row_of = {row.tensor.index: row for row in rows}
     healthy: dict[int, bool] = {}
     for node in graph.nodes:
@@ -242,14 +276,19 @@ def first_fault(graph: Graph, rows: Sequence[Row], mode: Mode = "cumulative") ->
 
 def drifted(graph: Graph, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows, with `drift` where that is all that is wrong."""
-    verdicts = {row.tensor.index: row.passed for row in rows}
-    healthy = dict.fromkeys(graph.inputs, True)  # of what depends on the inputs: every layer up to here is right
+    verdicts = {row.tensor.index: {**row.passed, "isolated": _right(row)} for row in rows}
+    healthy = dict.fromkeys(graph.inputs, True)  # of what depends on the inputs: no layer up to here is wrong
     for node in graph.nodes:
         before = [healthy[t] for t in node.inputs if t in healthy]
         if before and node.op not in ("SHAPE", "RANK"):  # a shape depends on no values, and is known to the candidate
             healthy.update({t: all(before) and verdicts.get(t, {}).get("isolated", False) for t in node.outputs})
     drift = {t for t, passed in verdicts.items() if passed.get("cumulative") is False and healthy.get(t, False)}
-    return tuple(replace(row, drift=row.tensor.index in drift) for row in rows)
+    return tuple(replace(row, drift=row.tensor.index in drift and not row.undecided) for row in rows)
+
+
+def _right(row: Row) -> bool:
+    """By itself, as far as the comparison can tell."""
+    return row.undecided or row.passed.get("isolated", False)
 
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:

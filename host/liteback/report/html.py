@@ -52,7 +52,7 @@ def render(report: ReportData) -> str:
 
 
 def verdict(report: ReportData) -> tuple[str, str]:
-    """("pass", "drift", "fail" or "void", the sentence a reader takes away)."""
+    """("pass", "drift", "undecided", "fail" or "void", the sentence a reader takes away)."""
     comparison, certificate = report.comparison, report.manifest.certificate
     outputs = counted(len(comparison.rows), "layer output")
     if certificate is None or not certificate.good:
@@ -64,6 +64,9 @@ def verdict(report: ReportData) -> tuple[str, str]:
     adds_up = f"end to end, roundings add up beyond the threshold in {drift} of {outputs}."
     if comparison.agrees and not report.gates:
         return "drift", f"Every layer of the candidate ({comparison.candidate}) agrees with the board; {adds_up}"
+    undecided = [f"Undecided: {comparison.undecided}."] if comparison.undecided else []
+    if undecided and not comparison.faulty and not report.gates:
+        return "undecided", f"No fault of the candidate ({comparison.candidate}) is found. {undecided[0]}"
     parts = []
     if comparison.first_fault:
         fault = comparison.first_fault
@@ -71,8 +74,9 @@ def verdict(report: ReportData) -> tuple[str, str]:
     own = len(comparison.isolated_faults)
     if own:
         parts.append(f"Fed the board's own inputs, {own} of {outputs} {'is' if own == 1 else 'are'} wrong.")
-    elif drift:
+    elif drift and not undecided:
         parts.append(f"Every layer by itself agrees with the board; {adds_up}")
+    parts += undecided
     if report.gates:
         parts.append(f"{counted(len(report.gates), 'number')} outside the gates.")
     return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"
@@ -196,6 +200,6 @@ def _point(row: Row, metric: str) -> dict[str, Any]:
             "value": value if defined else None,
             "undefined": mode in row.passed and not defined,  # drawn as a cross at the top
             "passed": row.passed.get(mode, True),
-            "drift": row.drift,
+            "drift": row.drift or row.undecided,  # no fault: in the colour of a warning
         }
     return point

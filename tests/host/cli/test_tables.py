@@ -176,6 +176,16 @@ def test_drift_is_no_fault(recording: Recording) -> None:
     assert not any(line.startswith("!!") for line in lines)
 
 
+def test_what_float_cannot_tell_is_no_fault(recording: Recording) -> None:
+    found = compare(GRAPH, recording, FakeTwin())
+    unsure = replace(found.rows[-1], passed={"cumulative": False, "isolated": False}, undecided=True)
+    lines = shown(tables.comparison, replace(found, rows=(*found.rows[:-1], unsure))).splitlines()
+    assert sum(line.startswith("??") for line in lines) == 3  # the layer's, the verdict, and the sentence
+    assert "first fault: none" in lines[-2]
+    assert lines[-1].endswith("compare a fakequant reconstruction: dequantize_003")
+    assert not any(line.startswith("!!") for line in lines)
+
+
 def test_a_file_without_codes_has_no_kernel_set(tmp_path: Path) -> None:
     kernels = KernelSet(KernelProfile.named("reference"), (), alike=("another",))
     found = Calibration(kernels, (0,), (1,), None, (), Corrections(reason="float"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from host.compare_data import GRAPH, FakeTwin, Fault, a_tensor, record
-from liteback.comparison.compare import RecordingCandidate, compare, drifting
+from liteback.comparison.compare import RecordingCandidate, compare, drifting, rounding
 from liteback.comparison.result import Comparison, Row, Thresholds, drifted
 from liteback.errors import UsageError
 from liteback.ir import Graph, Node
@@ -144,6 +144,66 @@ def test_a_mean_of_what_cancels_differs_by_rounding(off: float, agrees: bool, tm
     assert found.rows[0].passed == {"cumulative": False, "isolated": agrees}
     assert found.rows[0].drift is agrees
     assert (found.first_fault is None) is agrees
+
+
+class Scaled:
+    """Gives what the device gave: of the first layer 1 + `off` times as much, end to end 1 + 2 `off` times."""
+
+    name = "scaled"
+
+    def __init__(self, off: float, numerics: str) -> None:
+        self.off, self.numerics = np.float32(off), numerics
+
+    def cumulative(self, inputs: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return {t: (1 + 2 * self.off) * inputs[0] for t in (2, 3)}
+
+    def isolated(self, device: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        return {2: (1 + self.off) * device[2], 3: device[3]}
+
+
+def scaled(path: Path, off: float, numerics: str = "float", op: str = "FULLY_CONNECTED") -> Comparison:
+    """A hybrid layer, or with another `op` one of real numbers, and a layer behind it."""
+    weights = replace(a_tensor(1, "int8", 0.5), data=np.ones((10, 10), np.int8))
+    nodes = Node(0, op, (0, 1) if op == "FULLY_CONNECTED" else (0,), (2,)), Node(1, "ABS", (2,), (3,))
+    tensors = (a_tensor(0, "float32"), weights, a_tensor(2, "float32"), a_tensor(3, "float32"))
+    manifest = replace(record(path / "other").manifest, samples=1, passes=((2, 3),))
+    writer = RecordingWriter.create(path / "recording", b"a model", manifest)
+    values = np.random.default_rng(0).standard_normal(tensors[0].shape).astype(np.float32)
+    writer.write_inputs(0, {0: values})
+    writer.write(0, 0, {2: values, 3: values}, 1_000_000)
+    recording = writer.finish(Certificate(1, True, (), True, True))
+    return compare(Graph(0, "main", tensors, nodes, (0,), (3,)), recording, Scaled(off, numerics))
+
+
+def test_a_float_candidate_cannot_tell_of_a_kernel_that_rounds_inside(tmp_path: Path) -> None:
+    found = scaled(tmp_path, 0.02)
+    assert [row.undecided for row in found.rows] == [True, False]
+    assert [row.drift for row in found.rows] == [False, True]
+    assert found.rows[0].passed == {"cumulative": False, "isolated": False}, "no threshold is another one"
+    assert not found.passed
+    assert not found.faulty
+    assert found.undecided.endswith("compare a fakequant reconstruction: dense_000")
+    assert found.to_json()["undecided"] == found.undecided
+    assert found.to_json()["layers"][0]["undecided"] is True
+    assert [row.node for row in found.worst_first()] == ["dense_000", "abs_001"]
+
+
+@pytest.mark.parametrize(
+    ("off", "how"),
+    [(0.5, {}), (0.02, {"numerics": "fakequant"}), (0.02, {"op": "EXP"})],
+    ids=["more than it rounds", "a candidate that rounds too", "a kernel that does not"],
+)
+def test_what_no_rounding_explains_is_a_fault(off: float, how: dict[str, str], tmp_path: Path) -> None:
+    found = scaled(tmp_path, off, **how)
+    assert found.undecided == ""
+    assert found.isolated_faults == (found.rows[0],)
+    assert found.first_fault == found.rows[0]
+
+
+@pytest.mark.parametrize(("op", "rounds"), [("LOGISTIC", True), ("RESHAPE", False)])
+def test_tables_on_int16_codes_round_inside(op: str, rounds: bool) -> None:
+    tensors = (a_tensor(0, "int16", 0.1), a_tensor(1, "int16", 0.1))
+    assert rounding(Graph(0, "main", tensors, (Node(0, op, (0,), (1,)),), (0,), (1,))) == ({1} if rounds else set())
 
 
 def test_a_shape_that_nobody_measured_is_no_layer_that_may_be_wrong() -> None:

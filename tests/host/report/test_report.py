@@ -178,6 +178,19 @@ def test_drift_without_a_culprit_is_said(recording: Recording) -> None:
     assert "Every layer by itself agrees" in words
 
 
+def test_what_float_cannot_tell_is_said(recording: Recording) -> None:
+    found = compare(GRAPH, recording, FakeTwin())
+    unsure = replace(found.rows[-1], passed={"cumulative": False, "isolated": False}, undecided=True)
+    undecided = ReportData("m", recording.manifest, replace(found, rows=(*found.rows[:-1], unsure)))
+    kind, words = verdict(undecided)
+    assert kind == "undecided"
+    assert "No fault of the candidate (twin) is found. Undecided: float cannot tell" in words
+    assert Page(render(undecided)).says("undecided: the board's kernel rounds inside what float does not")
+    root = ElementTree.fromstring(junit(undecided.comparison))
+    assert not root.findall(".//failure")
+    assert len(root.findall(".//skipped")) == 2
+
+
 def test_two_recordings_have_no_isolated_column_to_show(recording: Recording) -> None:
     comparison = compare(GRAPH, recording, RecordingCandidate(recording))
     assert page(recording, comparison).says("not shown by the candidate")
