@@ -11,7 +11,7 @@ from .errors import UsageError
 
 
 def write_atomic(path: Path | str, data: str | bytes) -> None:
-    """Write `data` (text as UTF-8) to `path`: beside it, flushed to the disk, then renamed.
+    """Write `data` (text as UTF-8, see `words.printable`) to `path`: beside it, flushed to the disk, then renamed.
 
     After a crash or a full disk, `path` holds what it held before. Folders on the way are made.
 
@@ -24,7 +24,7 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
     beside = path.with_name(f".{secrets.token_hex(8)}.part")  # not the name: it may have no room for an ending
     try:
         with beside.open("xb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data.encode(errors="printable") if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

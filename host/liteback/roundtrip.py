@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from .saving import save
 from .session.board import Board, RunOptions
 from .session.capture import Progress, capture
 from .twin import KerasTwin
-from .words import counted
+from .words import counted, printable_json
 
 DEFAULT_OPTIONS = RunOptions()
 
@@ -94,7 +94,7 @@ def roundtrip(
     if certificate is None or not certificate.good:
         raise NoCertificate(f"The taps changed what they measure: no number counts. See {recording.path}.")
     # Not before the capture, which refuses a folder where another file's trip lies.
-    write_output(folder / "inspect.json", json.dumps(inspection.to_json(), indent=1))
+    write_output(folder / "inspect.json", _json(inspection.to_json()))
     save(emission, folder / "model.keras")
     calibration = None
     if default_numerics(source) != "float" and recording.sample_count > 1:
@@ -104,7 +104,7 @@ def roundtrip(
     for numerics in dict.fromkeys((default_numerics(source), "float")):
         twin = KerasTwin.of(_emission(emission, data, numerics, recording), f"{name} in {numerics}")
         comparisons[numerics] = compare(source.main, recording, twin, DEFAULT_THRESHOLDS)
-        write_output(folder / f"comparison-{numerics}.json", json.dumps(comparisons[numerics].to_json(), indent=1))
+        write_output(folder / f"comparison-{numerics}.json", _json(comparisons[numerics].to_json()))
     patched = patch(emission.model, data)
     new = f"{Path(name).stem}-back.tflite"
     write_output(folder / new, patched.data)
@@ -116,6 +116,10 @@ def roundtrip(
     write_output(folder / "junit.xml", junit(trip.primary, broken))
     write_output(trip.report, render(report_data(trip, name, [why for each in broken.values() for why in each])))
     return trip
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(printable_json(document), indent=1)
 
 
 def _emission(emission: Emission, data: bytes, numerics: Numerics, recording: Recording) -> Emission:

@@ -23,6 +23,11 @@ def test_text_and_bytes_are_written_and_replaced(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_text_with_a_name_that_is_no_utf_8_is_written(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "report.html", f"ä {os.fsdecode(bytes([0xE8]))} \ud800")
+    assert (tmp_path / "report.html").read_bytes() == "ä \\xe8 ?".encode()
+
+
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     write_atomic(tmp_path / "atomic", "")

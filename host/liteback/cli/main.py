@@ -15,6 +15,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..errors import LitebackError, UsageError
+from ..words import printable
 from . import agent, boards, deploy, models, trips
 from .shared import emit_json, err, out
 
@@ -126,6 +127,9 @@ def _other(error: Exception, arguments: Sequence[str]) -> int:
         return _documented(arguments, error.format_message(), "UsageError", 2)  # type: ignore[attr-defined]
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return _failed(UsageError(f"{error.filename or 'The output'}: {error.strerror}."), arguments)
+    if isinstance(error, UnicodeEncodeError) and (name := printable(error.object)) != error.object:
+        rule = "A name that TensorFlow, or a board, is to take is UTF-8"
+        return _failed(UsageError(f"{rule}. Received: {name}. Choose another name."), arguments)
     if os.environ.get("LITEBACK_DEBUG"):
         traceback.print_exc()
     err.say(

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..errors import GateFailed, UsageError
 from ..files import check_file
-from ..words import counted
+from ..words import counted, printable_json
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def parsed_as(command: Callable[..., None], parameters: Sequence[inspect.Paramet
 def emit_json(document: dict[str, Any]) -> None:
     """Print the one JSON document of a command."""
     out.documented = True
-    sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    sys.stdout.write(json.dumps(printable_json(document), indent=1) + "\n")
 
 
 def check_gates(gates: list[str] | None, *comparisons: Comparison) -> list[str]:

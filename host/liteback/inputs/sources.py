@@ -25,7 +25,7 @@ from liteback.inputs.samples import (
 )
 from liteback.ir import CODE_RANGE, Graph, Signature, Tensor, numpy_dtype
 from liteback.numerics.affine import dequantize
-from liteback.words import counted
+from liteback.words import counted, printable
 
 Range = tuple[float, float]
 
@@ -83,7 +83,7 @@ def _arrays(path: Path, graph: Graph, limit: int | None, signatures: Sequence[Si
         for p in sorted(quantizing)
     )
     return Inputs(
-        f"{path.name}, {counted(count, 'sample')}{note}",
+        f"{printable(path.name)}, {counted(count, 'sample')}{note}",
         count,
         lambda i: {graph.inputs[p]: values[i] for p, values in samples.items()},
     )
@@ -207,7 +207,7 @@ def _images(path: Path, files: Sequence[Path], graph: Graph, value_range: Range 
     load(0)  # what does not fit is said now, not in the middle of a capture
     form = "pixels as codes" if as_codes else _form(value_range or (0.0, 1.0), tensor)
     size = "x".join("?" if n == -1 else str(n) for n in (height, width))
-    return Inputs(f"{counted(len(files), 'image')} of {path.name}/, {size}, {form}", len(files), load)
+    return Inputs(f"{counted(len(files), 'image')} of {printable(path.name)}/, {size}, {form}", len(files), load)
 
 
 def _sounds(path: Path, files: Sequence[Path], graph: Graph, value_range: Range | None, rate: int) -> Inputs:
@@ -230,7 +230,7 @@ def _sounds(path: Path, files: Sequence[Path], graph: Graph, value_range: Range 
 
     load(0)
     form = "PCM codes" if as_codes else _form(value_range or (-1.0, 1.0), tensor)
-    return Inputs(f"{counted(len(files), 'sound')} of {path.name}/, {rate} Hz, {form}", len(files), load)
+    return Inputs(f"{counted(len(files), 'sound')} of {printable(path.name)}/, {rate} Hz, {form}", len(files), load)
 
 
 def _scaled(unit: NDArray[Any], to: Range, tensor: Tensor, path: Path, graph: Graph) -> NDArray[Any]:

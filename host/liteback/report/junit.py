@@ -8,6 +8,7 @@ from types import MappingProxyType
 from xml.etree import ElementTree
 
 from ..comparison.result import MODES, Comparison, Mode, Row
+from ..words import printable
 
 # What XML 1.0 cannot hold, even escaped; a tensor's name is anybody's text.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -57,4 +58,4 @@ def _message(row: Row, mode: Mode) -> str:
 
 
 def _text(value: str) -> str:
-    return _NOT_XML.sub("�", value)
+    return _NOT_XML.sub("�", printable(value))

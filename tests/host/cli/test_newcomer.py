@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import subprocess
 import sys
@@ -82,6 +84,22 @@ def test_files_that_are_others(model: Path, recording: Path, tmp_path: Path, mon
         assert done.returncode == 2, done.stderr
         assert says in done.stderr, done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_name_that_is_no_utf_8(model: Path, tmp_path: Path) -> None:
+    """Every report is written, with the name as it can be; where a library needs UTF-8, that is said."""
+    named, trip = tmp_path / os.fsdecode(b"mod\xe8l.tflite"), tmp_path / os.fsdecode(b"tr\xefp")
+    named.write_bytes(model.read_bytes())
+    done = liteback("roundtrip", named, "--random", 2, "-o", trip, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["report"] == rf"{tmp_path}/tr\xefp/report.html"
+    assert r"mod\xe8l.tflite" in (trip / "report.html").read_text("utf-8")
+    assert r"mod\xe8l.tflite" in (trip / "junit.xml").read_text("utf-8")
+    assert json.loads((trip / "comparison-float.json").read_text())["candidate"] == r"mod\xe8l.tflite in float"
+    assert (trip / os.fsdecode(b"mod\xe8l-back.tflite")).is_file()
+    refused = liteback("reconstruct", named, "-o", tmp_path / os.fsdecode(b"saved\xe8"))
+    assert refused.returncode == 2, refused.stderr
+    assert "is to take is UTF-8. Received: " in refused.stderr
 
 
 def test_ctrl_c_while_a_library_is_loaded(model: Path, tmp_path: Path) -> None:
