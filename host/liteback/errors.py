@@ -2,7 +2,7 @@
 
 LitebackError
 ├── UsageError ............ 2    an argument or an input file breaks a rule
-├── GateFailed ............ 1    the run went well, the numbers did not pass
+├── GateFailed ............ 1    the numbers did not pass, or a new file has another interface
 ├── BoardError
 │   ├── BoardUnreachable .. 3    no connection, or the login was refused
 │   ├── HostKeyError ...... 4    the board's host key, or a direct connection's certificate, is unknown or has changed
@@ -40,7 +40,7 @@ class UsageError(LitebackError):
 
 
 class GateFailed(LitebackError):
-    """The run went well; a gate on its numbers did not pass."""
+    """The run went well, a gate on its numbers did not pass; or a new file has another interface than the old one."""
 
     exit_code = 1
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from .comparison.compare import RecordingCandidate, compare
 from .comparison.result import Comparison
-from .errors import UsageError
+from .errors import GateFailed
 from .inputs import Inputs
 from .ir import Graph, Model
 from .lift import lift
 from .recording import Recording
 from .session.board import Board, RunOptions
 from .session.capture import Progress, capture
+from .words import counted
 
 DEFAULT_OPTIONS = RunOptions()
 PERCENTILES = (50, 90, 99)
@@ -92,7 +93,7 @@ def prove(
     is one already. runs: how often each is timed.
 
     Raises:
-        UsageError: the two files cannot be compared: they have other inputs or other operators.
+        GateFailed: the new file takes or gives so much else that they cannot be run on the same inputs.
         InvalidModel, ModelRefused, RunFailed, BoardUnreachable: see `capture`.
     """
     (old_name, old_data), (new_name, new_data) = files.items()
@@ -113,6 +114,12 @@ def prove(
     )
 
 
+def other_interface(changes: Sequence[str], remedy: str = "") -> GateFailed:
+    """The error of a new file that a program which uses the old one would notice."""
+    listed = "".join(f"\n  - {change}" for change in changes)
+    return GateFailed(f"The new file does not take and give what the old one did:{listed}{remedy}")
+
+
 def _renumbered(inputs: Inputs, old: Graph, new: Graph) -> Inputs:
     """Samples of the old file's inputs as the new file's: a tensor's number is its own in each file."""
     places = dict(zip(old.inputs, new.inputs, strict=True))
@@ -126,22 +133,24 @@ def _latency(board: Board, data: bytes, samples: Inputs, options: RunOptions, ru
 def _matching(old: Graph, new: Graph) -> dict[int, int]:
     """Old tensor -> new tensor, where the two graphs have the same operators in the same order.
 
+    Where they have not, their inputs and outputs alone.
+
     Raises:
-        UsageError: they have not; then only whole outputs could be compared, and only if they are as many.
+        GateFailed: not even these are as many, or the inputs are of another type or shape: nothing can be run on both.
     """
-    if len(old.inputs) != len(new.inputs) or len(old.outputs) != len(new.outputs):
-        raise UsageError(
-            "Two files are proven on the same inputs and outputs. "
-            f"Received: {len(old.inputs)} and {len(new.inputs)} inputs, "
-            f"{len(old.outputs)} and {len(new.outputs)} outputs."
-        )
-    for k, (a, b) in enumerate(zip(old.inputs, new.inputs, strict=True)):
+    found = [
+        f"{counted(len(ours), what)} became {len(theirs)}"
+        for what, ours, theirs in (("input", old.inputs, new.inputs), ("output", old.outputs, new.outputs))
+        if len(ours) != len(theirs)
+    ]
+    for k, (a, b) in enumerate(zip(old.inputs, new.inputs, strict=False)):
         x, y = old.tensors[a], new.tensors[b]
         if (x.dtype, x.shape) != (y.dtype, y.shape):
-            raise UsageError(
-                f"Two files are proven on the same inputs. Received: input {k} is {x.dtype} {list(x.shape)} in the old "
-                f"file and {y.dtype} {list(y.shape)} in the new one."
-            )
+            found.append(f"input {k}: {x.dtype} {list(x.shape)} became {y.dtype} {list(y.shape)}")
+    if found:
+        raise other_interface(
+            found, "\nSo nothing was run. Give a new file that takes and gives as many tensors of the same kind."
+        )
     pairs = [*zip(old.inputs, new.inputs, strict=True), *zip(old.outputs, new.outputs, strict=True)]
     if [n.op for n in old.nodes] == [n.op for n in new.nodes]:
         pairs += [p for a, b in zip(old.nodes, new.nodes, strict=True) for p in zip(a.outputs, b.outputs, strict=False)]

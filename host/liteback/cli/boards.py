@@ -176,11 +176,11 @@ def prove(
 
 def raise_unproven(proof: Proof, failures: list[str]) -> None:
     """Raises: NoCertificate, GateFailed, unless the proof is one."""
-    from ..errors import GateFailed, NoCertificate
+    from ..errors import NoCertificate
+    from ..prove import other_interface
 
     if not proof.certified:
         raise NoCertificate("The taps changed what they measure: no number of this proof counts.")
     if proof.interface:
-        changes = "".join(f"\n  - {change}" for change in proof.interface)
-        raise GateFailed(f"The new file does not take and give what the old one did:{changes}")
+        raise other_interface(proof.interface)
     raise_gates(failures)

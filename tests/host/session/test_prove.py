@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import tflite_build as build
+from liteback.errors import GateFailed
 from liteback.inputs import random_inputs
 from liteback.lift import lift
 from liteback.prove import prove
@@ -23,3 +26,15 @@ def test_a_file_that_numbers_its_tensors_otherwise(board: Board, tmp_path: Path)
     proof = prove(board, {"old": old, "new": new}, random_inputs(lift(old).main, 2, 0), tmp_path, runs=2)
     assert proof.passed
     assert proof.to_json()["identical"]
+
+
+def test_a_file_of_another_interface_does_not_pass(board: Board, tmp_path: Path) -> None:
+    """As where a gate fails: the command was right, the new file is not."""
+    tensors = [build.Tensor([1, 4]), build.Tensor([1, 5]), build.Tensor([1, 4])]
+    wider = build.build_model(build.Subgraph(tensors, [build.Op("ABS", [0], [2])], [1, 0], [2]))
+    old = absolute(0)
+    with pytest.raises(GateFailed) as failed:
+        prove(board, {"old": old, "new": wider}, random_inputs(lift(old).main, 1, 0), tmp_path)
+    assert failed.value.exit_code == 1
+    assert "  - 1 input became 2\n  - input 0: float32 [1, 4] became float32 [1, 5]\nSo nothing" in str(failed.value)
+    assert not list(tmp_path.iterdir())
