@@ -11,7 +11,7 @@ from .comparison.compare import Candidate
 from .comparison.compare import compare as compare_candidate
 from .comparison.result import Comparison, Thresholds
 from .emit.emission import Numerics
-from .errors import NoCertificate, UsageError
+from .errors import UsageError
 from .files import read_model
 from .inspection import quantization_scheme
 from .ir import Model
@@ -42,7 +42,8 @@ def compare(
     one that the recording's facts propose).
 
     Raises:
-        NoCertificate: the recording's taps changed what they measured, or it is not complete.
+        NoCertificate: the recording's taps changed what they measured.
+        RunFailed: the recording is not complete.
         UsageError: the model is no reconstruction of the recorded file, or has its numerics already.
     """
     if (numerics or profile) and not (isinstance(model, (str, Path)) and Path(model).suffix == ".tflite"):
@@ -51,13 +52,7 @@ def compare(
             f"Received: {model if isinstance(model, (str, Path)) else 'a model'} with {numerics or 'a profile'}."
         )
     recording = recording if isinstance(recording, Recording) else Recording.open(recording)
-    certificate = recording.manifest.certificate
-    if certificate is None or not certificate.good:
-        raise NoCertificate(
-            f"The recording {recording.path} has no good certificate: "
-            f"{'it is not complete' if certificate is None else 'the taps changed what they measure'}. "
-            "Capture again; without a certificate no number counts."
-        )
+    recording.check_counts()
     source = lift(recording.model_bytes())
     candidate = _candidate(model, source, recording, numerics, profile)
     return compare_candidate(source.main, recording, candidate, thresholds, progress)

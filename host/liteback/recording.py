@@ -27,7 +27,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .errors import RunFailed, UsageError
+from .errors import NoCertificate, RunFailed, UsageError
 from .files import sync_folder, write_atomic
 from .manifest import FORMAT, Certificate, Manifest
 from .tensorfile import Arrays, pack_arrays, read_arrays
@@ -209,6 +209,25 @@ class Recording:
     def complete(self) -> bool:
         """Every sample and every pass is there. The certificate may still be a bad one."""
         return not _missing(self.manifest, self.manifest.files) and self.manifest.certificate is not None
+
+    def check_counts(self) -> None:
+        """That what was measured counts.
+
+        Raises:
+            RunFailed: the recording is not complete.
+            NoCertificate: its taps changed what they measured.
+        """
+        certificate = self.manifest.certificate
+        if certificate is None:
+            raise RunFailed(
+                f"A recording counts when it is complete, with its certificate. Received: {self.path}, which was cut "
+                "short. Run the same `liteback capture` again: it goes on where it stopped."
+            )
+        if not certificate.good:
+            raise NoCertificate(
+                f"The recording {self.path} has no good certificate: the taps changed what they measure, and no number "
+                "of it counts. Capture anew with --kernels builtin, or tap fewer tensors with --select."
+            )
 
     @property
     def sample_count(self) -> int:

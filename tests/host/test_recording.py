@@ -12,13 +12,15 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from liteback.errors import RunFailed, UsageError
+from liteback.api import calibrate, compare
+from liteback.errors import NoCertificate, RunFailed, UsageError
 from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, RecordingWriter, only_writer
 
 MODEL = b"the bytes of a model"
@@ -284,6 +286,20 @@ def test_a_sample_that_is_not_there(recording: Recording) -> None:
 def test_each_broken_promise_spoils_the_certificate(name: str) -> None:
     assert not replace(GOOD, **{name: False}).good
     assert not replace(GOOD, samples=0).good
+
+
+def test_what_does_not_count_says_what_to_do(recording: Recording) -> None:
+    """A recording that was cut short goes on: that is no reason to begin anew."""
+    recording.check_counts()
+    for certificate, error, exit_code, says in (
+        (None, RunFailed, 6, "Run the same `liteback capture` again: it goes on where it stopped."),
+        (replace(GOOD, outputs_equal=False), NoCertificate, 7, "no good certificate: the taps changed what they meas"),
+    ):
+        other = Recording(recording.path, replace(recording.manifest, certificate=certificate))
+        for refuse in (Recording.check_counts, partial(compare, "model.keras"), calibrate):
+            with pytest.raises(error, match=says) as refused:
+                refuse(other)
+            assert refused.value.exit_code == exit_code
 
 
 def test_a_full_disk_can_be_resumed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..comparison.compare import compare
 from ..comparison.result import Comparison, Mode
 from ..emit.build import emit
-from ..errors import NoCertificate, UnsupportedModel, UsageError
+from ..errors import UnsupportedModel, UsageError
 from ..ir import Model
 from ..lift import lift
 from ..numerics.profile import KernelProfile, propose, shipped
@@ -138,12 +138,11 @@ def calibrate(recording: Recording, model: Any = None, progress: Progress | None
     reconstruction to correct; the file's own if None.
 
     Raises:
-        NoCertificate: the recording's taps changed what they measured, or it is not complete.
+        NoCertificate: the recording's taps changed what they measured.
+        RunFailed: the recording is not complete.
         UsageError: the recording has but one sample, or `model` is no float reconstruction of its file.
     """
-    certificate = recording.manifest.certificate
-    if certificate is None or not certificate.good:
-        raise NoCertificate(f"The recording {recording.path} has no good certificate: no number of it counts.")
+    recording.check_counts()
     if recording.sample_count < 2:
         raise UsageError(
             f"A calibration fits to some samples and proves it on others: it needs two. Received: {recording.path} "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NoCertificate, UsageError
+from ..errors import UsageError
 from ..ir import Graph
 from ..lift import lift
 from ..recording import Recording
@@ -70,7 +70,7 @@ def agreement(paths: Sequence[Path]) -> Agreement:
 
     Raises:
         UsageError: fewer than two, or recordings of different models or inputs.
-        NoCertificate: one has no good certificate.
+        NoCertificate, RunFailed: one has no good certificate, or is not complete.
     """
     recordings = [Recording.open(path) for path in paths]
     if len(recordings) < 2:
@@ -85,9 +85,7 @@ def agreement(paths: Sequence[Path]) -> Agreement:
 
 
 def _comparable(first: Recording, other: Recording) -> None:
-    certificate = other.manifest.certificate
-    if certificate is None or not certificate.good:
-        raise NoCertificate(f"The recording {other.path} has no good certificate; without one no number counts.")
+    other.check_counts()
     if other.manifest.model_sha256 != first.manifest.model_sha256:
         raise UsageError(f"Boards are compared on one model. {other.path} is of another than {first.path}.")
     same = other.sample_count == first.sample_count and all(
