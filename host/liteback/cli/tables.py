@@ -158,9 +158,7 @@ def comparison(console: Terminal, result: Comparison) -> None:
     differ = [_share(row.value("isolated", "lsb_differ")) for row in ranked[:SHOWN]]
     wide = console.width >= 80  # else without the operators: a layer's name says what it is
     operator = ["operator"] * wide
-    shares = all(row.value("isolated", "lsb_max") is None for row in ranked[:SHOWN])  # then the header has their unit
-    unit = "" if shares else " of range"
-    isolated, cumulative = (f">{mode}\nof range" if shares else f">{mode}" for mode in ("isolated", "cumulative"))
+    isolated, cumulative = (f">{mode}{_units(ranked[:SHOWN])}" for mode in ("isolated", "cumulative"))
     rows = table("", "layer", *operator, isolated, *[">differ"] * any(differ), cumulative, ">SQNR dB")
     rows.columns[0].no_wrap, rows.columns[1].no_wrap = True, wide
     if wide:
@@ -170,14 +168,14 @@ def comparison(console: Terminal, result: Comparison) -> None:
             UNDECIDED if row.undecided else DRIFT if row.drift else verdict(row.agrees),
             row.node,
             *[row.op] * wide,
-            _error(row, "isolated", unit),
+            _error(row, "isolated"),
             *[share] * any(differ),
-            _error(row, "cumulative", unit),
+            _error(row, "cumulative"),
             _number(row.value("cumulative", "sqnr_db")),
         )
     console.draw(rows)
     if (more := len(ranked) - SHOWN) > 0:
-        console.say(f"... and {counted(more, 'layer')} with smaller errors (--json, --html: all of them)")
+        console.say(f"... and {counted(more, 'more layer')}, none worse (--json, --html: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
     console.say(
         verdict(result.passed) if result.passed or result.faulty else UNDECIDED if result.undecided else DRIFT,
@@ -200,7 +198,13 @@ def _fault(result: Comparison) -> str:
     return "first fault: none"
 
 
-def _error(row: Row, mode: Mode, unit: str) -> str:
+def _units(rows: Sequence[Row]) -> str:
+    """What a column's header says of its numbers: codes say it themselves, shares of a range have no room for it."""
+    coded = {any(row.value(mode, "lsb_max") is not None for mode in ("isolated", "cumulative")) for row in rows}
+    return "\nLSB, range" if len(coded) > 1 else "\nof range" if coded == {False} else ""
+
+
+def _error(row: Row, mode: Mode) -> str:
     """The largest error: in codes, or as a share of the tensor's range."""
     metrics = row.metrics(mode)
     if metrics is None:
@@ -208,8 +212,8 @@ def _error(row: Row, mode: Mode, unit: str) -> str:
     if metrics.lsb_max is not None:
         return f"{metrics.lsb_max:g} LSB"
     if metrics.reference_all_zero:
-        return "board is all zero"
-    return f"{metrics.max_abs_over_range:.1e}{unit}" if metrics.max_abs_over_range else "0"
+        return "board is\nall zero"
+    return f"{metrics.max_abs_over_range:.1e}" if metrics.max_abs_over_range else "0"
 
 
 def _number(value: float | None) -> str:

@@ -32,7 +32,10 @@ class Terminal(Console):
         if taken + 2 * len(rows.columns) + _LEAST * (len(rows.columns) - len(stiff)) > self.width:
             for column in stiff:
                 column.no_wrap = False
-        self.print(rows)
+        for line in self.render_lines(rows, pad=False):
+            text = Text.assemble(*((part.text, part.style or "") for part in line))
+            text.rstrip()  # a column's last cells are as wide as its widest, which a file or a pipe needs not
+            self.print(text, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # a reader that leaves is no failure; rich itself would exit with 1
