@@ -50,9 +50,17 @@ class Inspection:
 
     @property
     def capture_bytes(self) -> int:
-        """What one sample's node outputs of the main subgraph take."""
+        """What one sample's node outputs of the main subgraph take; extents that the file leaves free count as 1."""
+        return sum(t.nbytes for t in self._captured())
+
+    @property
+    def free_extents(self) -> bool:
+        """Whether a sample may take more: an extent behind the first, which counts samples, is free."""
+        return any(-1 in t.shape_signature[1:] for t in self._captured())
+
+    def _captured(self) -> list[Tensor]:
         main = self.model.main
-        return sum(main.tensors[t].nbytes for n in simplify(main).nodes for t in n.outputs if t != ABSENT)
+        return [main.tensors[t] for n in simplify(main).nodes for t in n.outputs if t != ABSENT]
 
     @property
     def constant_bytes(self) -> int:
@@ -83,6 +91,7 @@ class Inspection:
             "metadata": list(model.metadata),
             "constant_bytes": self.constant_bytes,
             "capture_bytes_per_sample": self.capture_bytes,
+            "free_extents": self.free_extents,
             "reconstructs": not self.unsupported,
             "numerics": list(self.numerics),
             "unsupported": [asdict(p) for p in self.unsupported],

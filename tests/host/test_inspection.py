@@ -86,6 +86,23 @@ def test_a_saved_model_leaves_it_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(serve(x=tf.ones((1, 4)))["y"], -np.ones((1, 4)))
 
 
+def test_a_capture_sees_the_main_graph_and_free_extents_may_be_larger(tmp_path: Path) -> None:
+    """Of several signatures it is said which one is the main graph's; of free extents, that they count as 1."""
+    (tmp_path / "model.tflite").write_bytes(restoring())
+    text = " ".join(liteback("inspect", tmp_path / "model.tflite").stdout.split())
+    assert "signature infer: x -> y; the main graph, which `capture` measures signature restore: path -> y sign" in text
+    assert "takes 16 bytes a sample reconstructs" in text
+    for free, says in (
+        ([-1, 1, 4], "a sample reconstructs"),
+        ([-1, -1, 4], "a sample; more, where free extents (-1),"),
+    ):
+        x = Tensor([1, 1, 4], shape_signature=free)
+        data = build_model(Subgraph([x, x], [Op("NEG", [0], [1], schema.NegOptionsT())], [0], [1]))
+        (tmp_path / "free.tflite").write_bytes(data)
+        assert says in " ".join(liteback("inspect", tmp_path / "free.tflite").stdout.split())
+        assert inspect(data).to_json()["free_extents"] == (free[1] == -1)
+
+
 @pytest.mark.parametrize(("command", "says"), [("inspect", "not restore"), ("reconstruct", "leaves out restore")])
 def test_the_commands_say_so(command: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(restoring())

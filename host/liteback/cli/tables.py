@@ -63,12 +63,17 @@ def inspection(console: Terminal, name: str, found: Inspection, nodes: bool) -> 
     for what, indices in (("input", main.inputs), ("output", main.outputs)):
         for t in indices:
             facts.add_row(what, _describe(main.tensors[t]))
+    several = any(s.graph != main.index for s in model.signatures)  # and a board records one graph
     for s in model.signatures:
-        facts.add_row("signature", f"{s.key}: {', '.join(s.inputs)} -> {', '.join(s.outputs)}")
+        measured = "; the main graph, which `capture` measures" if several and s.graph == main.index else ""
+        facts.add_row("signature", f"{s.key}: {', '.join(s.inputs)} -> {', '.join(s.outputs)}{measured}")
+    if several and all(s.graph != main.index for s in model.signatures):
+        facts.add_row("main graph", "is no signature's; `capture` measures it")
+    free = "; more, where free extents (-1), here 1, are larger" if found.free_extents else ""
     facts.add_row(
         "memory",
         f"{found.constant_bytes:,} bytes of constants; a capture of every layer takes {found.capture_bytes:,} bytes "
-        "a sample",
+        f"a sample{free}",
     )
     if not found.unsupported:
         facts.add_row(Text("reconstructs", "green"), f"in {', '.join(found.numerics)}")
