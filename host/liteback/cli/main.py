@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from .. import __version__
 from ..errors import LitebackError, UsageError
 from ..words import printable
 from . import agent, boards, deploy, models, trips
-from .shared import emit_json, err, out
+from .shared import GATE_EXAMPLES, emit_json, err, out
 
 app = typer.Typer(
     name="liteback",
@@ -45,7 +46,8 @@ for command in (
     trips.roundtrip,
     deploy.deploy,
 ):
-    app.command()(command)
+    gated = "gate" in inspect.signature(command).parameters
+    app.command(epilog=GATE_EXAMPLES if gated else None)(command)
 app.add_typer(agent.agent, name="agent")
 
 # What a machine denies any program: no bug.

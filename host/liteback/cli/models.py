@@ -184,8 +184,7 @@ def calibrate(
 ) -> None:
     """Find the kernels that a recording was made with, prove them bit for bit, and try corrections of the float model.
 
-    DIR holds profile.json (for --numerics exact --profile), calibration.json, and corrected.keras where a correction
-    is proven on samples that it was not fitted to.
+    DIR holds profile.json (for --numerics exact --profile), calibration.json, and corrected.keras where one is proven.
     """
     from ..files import check_folder
 

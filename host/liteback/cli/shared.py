@@ -63,12 +63,17 @@ def _checked_gates(gates: list[str] | None) -> list[str] | None:
     return gates
 
 
+# Below a command's options: in their columns a narrow terminal has no room for it.
+GATE_EXAMPLES = (
+    "A GATE is SCOPE.METRIC, one of <= >= < > ==, and a number: 'isolated.lsb_max<=1', 'cumulative.cosine>=0.99', "
+    "'output.sqnr_db>=30'."
+)
 Gates = Annotated[
     list[str] | None,
     typer.Option(
         "--gate",
-        metavar="'MODE.METRIC<=X'",
-        help="e.g. isolated.lsb_max<=1, output.sqnr_db>=30. Repeatable.",
+        metavar="GATE",
+        help="A bound that decides the exit code, see below. Repeatable.",
         callback=_checked_gates,
     ),
 ]

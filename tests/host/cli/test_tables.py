@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import tflite_build as build
 from host.compare_data import GRAPH, FakeTwin, record
@@ -18,6 +19,7 @@ from liteback.calibration.corrections import Corrections
 from liteback.calibration.kernel_set import KernelSet
 from liteback.cli import group as cli_group
 from liteback.cli import shared, tables
+from liteback.cli.main import app
 from liteback.cli.terminal import Terminal
 from liteback.comparison.compare import RecordingCandidate, compare
 from liteback.inspection import inspect
@@ -158,6 +160,13 @@ def proof(recording: Recording, **changes: Any) -> Proof:
     name = "a_model_of_a_name_that_is_as_long_as_such_names_are.tflite"
     sides = [Side(f"{name} ({age})", 1000, recording, (1_234_000,)) for age in ("old", "new")]
     return replace(Proof(*sides, compare(GRAPH, recording, FakeTwin()), ()), **changes)
+
+
+@pytest.mark.parametrize("command", ["compare", "calibrate", "prove", "roundtrip"])
+def test_the_examples_of_gates_are_whole(command: str) -> None:
+    text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "60"}).output
+    for example in ("isolated.lsb_max<=1", "cumulative.cosine>=0.99", "output.sqnr_db>=30"):
+        assert f"'{example}'" in text
 
 
 @pytest.mark.parametrize("width", [60, 80])
