@@ -71,8 +71,8 @@ class _Walk:
         left = getattr(self, what) - amount
         if left < 0:
             raise InvalidModel(
-                f"An honest .tflite file of this size holds fewer {what} than the offsets in this one lead to, "
-                "again and again to the same ones. It is damaged, or made to exhaust its reader. "
+                "The file is damaged, or made to exhaust its reader: its offsets lead to more "
+                f"{what} than a .tflite file of this size holds, again and again to the same ones. "
                 "Copy it again from its source."
             )
         setattr(self, what, left)
