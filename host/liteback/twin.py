@@ -166,19 +166,22 @@ class OutputsOnly:
             )
         self._serve = signatures[served]
         self.name = path.name
-        self.graph = source.main if key is None else graph_of_signature(source.graphs, source.signatures, key)
+        specs = self._serve.structured_input_signature[1]
+        self._known = set(specs), set(self._serve.structured_outputs)
+        keys = [key, *(s.key for s in source.signatures if s.graph == source.main.index)]
+        graphs = [source.main if k is None else graph_of_signature(source.graphs, source.signatures, k) for k in keys]
+        self.graph = next((graph for graph in graphs if _serves(graph) == self._known), graphs[0])
 
     def cumulative(self, inputs: Arrays) -> dict[int, NDArray[Any]]:
         """Codes of the graph's inputs -> its outputs, in real values."""
         takes, gives = interface_names(self.graph)
         takes = [keyword(name) for name in takes]
-        specs = self._serve.structured_input_signature[1]
-        known = set(specs), set(self._serve.structured_outputs)
-        if known != (set(takes), set(gives)):
+        if self._known != _serves(self.graph):
             raise UsageError(
-                f"{self.name} is no reconstruction of the recorded file. Its signature takes {sorted(known[0])} and "
-                f"gives {sorted(known[1])}; expected: {sorted(takes)} and {sorted(gives)}."
+                f"{self.name} is no reconstruction of the recorded file. Its signature takes {sorted(self._known[0])} "
+                f"and gives {sorted(self._known[1])}; expected: {sorted(takes)} and {sorted(gives)}."
             )
+        specs = self._serve.structured_input_signature[1]
         feeds = {
             name: tf.constant(inputs[t] if specs[name].dtype.is_integer else _real(self.graph, t, inputs[t]))
             for name, t in zip(takes, self.graph.inputs, strict=True)
@@ -207,6 +210,12 @@ def _of_main_graph(source: Model) -> tuple[str, str | None]:
             "Compare the .keras file that `liteback reconstruct -o model.keras` writes."
         )
     return main[0], main[0]
+
+
+def _serves(graph: Graph) -> tuple[set[str], set[str]]:
+    """The names that a SavedModel of a graph takes and gives."""
+    takes, gives = interface_names(graph)
+    return {keyword(name) for name in takes}, set(gives)
 
 
 def _real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +12,16 @@ from ai_edge_litert import schema_py_generated as schema
 from liteback.emit.emission import Numerics
 from liteback.errors import UsageError
 from liteback.lift import lift
-from liteback.reconstruction import reconstruct
-from liteback.twin import KerasTwin
+from liteback.reconstruction import reconstruct, reconstruction
+from liteback.saving import save
+from liteback.twin import KerasTwin, OutputsOnly
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
 
 def difference(takes: Mapping[str, int], gives: Mapping[str, int]) -> bytes:
-    """y = x - z in the main graph, whose signature `served` has these names; n = -x in another one."""
+    """y = x - z in the main graph, whose signature `served` has these names; n = |x|; `other` is of another graph."""
     x, z, y, n = (Tensor([1, 4], "int8", name=name, scale=0.5) for name in "xzyn")
-    operators = [Op("SUB", [0, 1], [2], schema.SubOptionsT()), Op("NEG", [0], [3], schema.NegOptionsT())]
+    operators = [Op("SUB", [0, 1], [2], schema.SubOptionsT()), Op("ABS", [0], [3], schema.AbsOptionsT())]
     other = Subgraph([x, n], [Op("RELU", [0], [1])], [0], [1])
     signatures = [Signature("other", {"x": 0}, {"n": 1}, 1), Signature("served", takes, gives)]
     return build_model(Subgraph([x, z, y, n], operators, [0, 1], [2, 3]), other, signatures=signatures)
@@ -29,7 +31,7 @@ def difference(takes: Mapping[str, int], gives: Mapping[str, int]) -> bytes:
 @pytest.mark.parametrize(
     ("takes", "gives"),
     [
-        ({"image": 0, "mask": 1}, {"out": 2, "negative": 3}),
+        ({"image": 0, "mask": 1}, {"out": 2, "size": 3}),
         ({"mask": 1, "image": 0}, {"out": 2}),  # what the signature does not give, the model has not
         ({"z": 1, "x": 0}, {"y": 2, "n": 3}),  # the file's own names in another order
     ],
@@ -43,6 +45,14 @@ def test_a_signature_of_the_main_graph_is_matched_by_tensor(
     np.testing.assert_array_equal(twin.cumulative(codes)[2], [[3.5, 2, 0.5, -1]])
     np.testing.assert_array_equal(twin.isolated(codes)[2], [[3.5, 2, 0.5, -1]])
     assert (3 in twin.cumulative(codes)) == (3 in gives.values())
+
+
+def test_a_saved_model_of_a_signature_is_matched_by_its_names(tmp_path: Path) -> None:
+    data = difference({"mask": 1, "image": 0}, {"out": 2})
+    save(reconstruction(data, signature="served"), tmp_path / "saved")
+    twin = OutputsOnly(tmp_path / "saved", lift(data))
+    codes = {0: np.int8([[8, 6, 4, 2]]), 1: np.int8([[1, 2, 3, 4]])}
+    np.testing.assert_array_equal(twin.cumulative(codes)[2], [[3.5, 2, 0.5, -1]])
 
 
 def test_a_model_of_another_graph_is_told_so() -> None:
