@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import liteback
 from liteback.emit.emission import Emission, layer_at
-from liteback.errors import UnsupportedModel, UsageError
+from liteback.errors import UsageError
 from liteback.export.patch import patch
 from liteback.ir import CODE_RANGE
 from liteback.lift import lift
@@ -247,17 +247,6 @@ def branches() -> bytes:
     return build_model(main, then, other)
 
 
-def twice(op: str, options: Any) -> bytes:
-    """The subgraph 1, x W + b, called two times."""
-    inner = Subgraph(
-        [F4, Tensor([4, 4], data=rand(4, 4)), Tensor([4], data=rand(4)), F4],
-        [Op("FULLY_CONNECTED", [0, 1, 2], [3], schema.FullyConnectedOptionsT())],
-        [0],
-        [3],
-    )
-    return build_model(Subgraph([F4, F4, F4], [Op(op, [0], [1], options), Op(op, [1], [2], options)], [0], [2]), inner)
-
-
 X = [(rand(1, 4, seed=k),) for k in range(3)]
 
 
@@ -303,52 +292,6 @@ def test_what_remembers_runs_where_keras_does_not_say_how_many_samples_there_are
     """In `predict` and `fit`, whatever the batch is."""
     model, x = reconstruct(running_total("main")), rand(5, 4)
     np.testing.assert_allclose(model.predict(x, batch_size=1, verbose=0), 10 + np.cumsum(x, 0), rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("op", "options"),
-    [
-        ("CALL", schema.CallOptionsT(subgraph=1)),
-        ("STABLEHLO_COMPOSITE", schema.StableHLOCompositeOptionsT(name="x.y", decompositionSubgraphIndex=1)),
-    ],
-)
-def test_a_called_subgraph_is_laid_out_in_place(op: str, options: Any) -> None:
-    """tflite-runtime 2.14 has no kernel for either: the expected values are two matrix products."""
-    emission = reconstruction(twice(op, options))
-    weights, bias = (t.data for t in lift(twice(op, options)).graphs[1].tensors[1:3])
-    once = X[0][0] @ weights.T + bias
-    np.testing.assert_allclose(run(emission.model, X[0][0])[0], once @ weights.T + bias, rtol=1e-5)
-    assert {b.weight.graph for b in emission.bindings} == {1}
-    assert len(emission.model.trainable_weights) == 2  # one constant of the file is one variable
-
-
-def test_weights_that_a_called_subgraph_is_handed_train_and_go_back() -> None:
-    composite = schema.StableHLOCompositeOptionsT(name="x.linear", decompositionSubgraphIndex=1)
-    scale, bias = (Tensor([UNITS], data=rand(UNITS, seed=k)) for k in (2, 3))
-    row = Tensor([1, UNITS])
-    main = Subgraph(
-        [row, Tensor([UNITS, UNITS], data=rand(UNITS, UNITS)), bias, scale, row],
-        [Op("STABLEHLO_COMPOSITE", [0, 1, 2, 3], [4], composite)],
-        [0],
-        [4],
-    )
-    body = Subgraph(
-        [row, Tensor([UNITS, UNITS]), Tensor([UNITS]), Tensor([UNITS]), row, row],
-        [
-            Op("FULLY_CONNECTED", [0, 1, 2], [4], schema.FullyConnectedOptionsT()),
-            Op("MUL", [4, 3], [5], schema.MulOptionsT()),
-        ],
-        [0, 1, 2, 3],
-        [5],
-        name="linear",
-    )
-    data, x = build_model(main, body), rand(3, UNITS, seed=4)
-    model = reconstruct(data)
-    assert [v.path.rpartition("/")[2] for v in model.trainable_variables] == ["kernel", "bias", "embeddings"]
-    assert patch(model, data).data == data
-    for variable in model.trainable_variables:
-        variable.assign(variable.numpy() + 0.5)
-    np.testing.assert_array_equal(reconstruct(patch(model, data).data)(x), model(x))
 
 
 @pytest.mark.parametrize(
@@ -417,27 +360,6 @@ def test_a_keras_lstm_goes_back_into_the_files_twelve_tensors() -> None:
     assert len(patched.changes) == 12
     x = rand(BATCH, 3, 5, seed=3)
     np.testing.assert_allclose(run(reconstruct(patched.data), x)[0], run(emission.model, x)[0], atol=1e-6)
-
-
-def test_a_global_setting_of_keras_is_refused_by_name() -> None:
-    keras.config.set_image_data_format("channels_first")
-    try:
-        with pytest.raises(UsageError, match="channels_first"):
-            reconstruct(loop())
-    finally:
-        keras.config.set_image_data_format("channels_last")
-
-
-def test_a_subgraph_that_runs_itself_is_refused() -> None:
-    data = build_model(Subgraph([F4, F4], [Op("CALL", [0], [1], schema.CallOptionsT(subgraph=0))], [0], [1]))
-    with pytest.raises(UnsupportedModel, match="runs itself"):
-        reconstruct(data)
-
-
-def test_a_subgraph_that_does_not_exist_is_refused() -> None:
-    data = build_model(Subgraph([F4, F4], [Op("CALL", [0], [1], schema.CallOptionsT(subgraph=7))], [0], [1]))
-    with pytest.raises(UnsupportedModel, match="subgraph 7 does not exist"):
-        reconstruct(data)
 
 
 def test_a_signature_says_graph_order_and_names() -> None:
