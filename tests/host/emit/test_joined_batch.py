@@ -124,6 +124,18 @@ def test_every_sample_is_computed_by_itself(
     assert {t for n in emission.graph.nodes for t in n.outputs} <= shown.keys()
 
 
+@pytest.mark.parametrize("shape", [(4, 1), (4, 5, 1)], ids=str)
+def test_as_many_samples_as_an_axis_is_long(shape: tuple[int, ...]) -> None:
+    """Each sample's own mean is added to it: Keras' addition would take the four of them for biases of that axis."""
+    axes = Tensor([len(shape) - 1], "int32", np.int32(range(1, len(shape))))
+    tensors = [Tensor([1, *shape]), axes, Tensor([1] * (len(shape) + 1)), Tensor([1, *shape])]
+    mean = Op("MEAN", [0, 1], [2], schema.ReducerOptionsT(keepDims=True))
+    model = reconstruct(build_model(Subgraph(tensors, [mean, Op("ADD", [0, 2], [3], schema.AddOptionsT())], [0], [3])))
+    x = rand(4, *shape)
+    means = x.mean(axis=tuple(range(1, len(shape))), keepdims=True)
+    np.testing.assert_allclose(model(x), x + means, atol=1e-6)
+
+
 def test_what_no_output_needs_is_not_in_the_model() -> None:
     tensors = [Tensor([1, 6]), Tensor([1, 6]), Tensor([1, 6])]
     data = build_model(Subgraph(tensors, [Op("RELU", [0], [1]), Op("ABS", [0], [2])], [0], [1]))

@@ -216,3 +216,26 @@ def test_what_is_computed_for_its_shape_alone_is_left_out(board: Board) -> None:
     np.testing.assert_array_equal(model(x), x)
     agree(model, board, masked(), [(x[:1],)])
     assert patch(model, masked()).data == masked()
+
+
+def sharing_a_bias() -> bytes:
+    """x (1, 4) V + b, then W + b: a converter keeps equal constants once."""
+    tensors = [Tensor([1, 4]), Tensor([4, 4], data=rand(4, 4)), Tensor([4, 4], data=rand(4, 4, seed=1))]
+    tensors += [Tensor([4], data=rand(4, seed=2)), Tensor([1, 4]), Tensor([1, 4])]
+    relu = schema.ActivationFunctionType.RELU
+    ops = [
+        Op("FULLY_CONNECTED", [0, 1, 3], [4], schema.FullyConnectedOptionsT(fusedActivationFunction=relu)),
+        Op("FULLY_CONNECTED", [4, 2, 3], [5], schema.FullyConnectedOptionsT()),
+    ]
+    return build_model(Subgraph(tensors, ops, [0], [5]))
+
+
+def test_layers_that_share_a_bias_stay_layers(board: Board) -> None:
+    data, x = sharing_a_bias(), [(rand(1, 4, seed=3),)]
+    model = reconstruct(data)
+    assert [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dense)] == ["dense_000", "dense_001"]
+    assert size(model) == 36
+    agree(model, board, data, x)
+    for variable in model.trainable_variables:
+        variable.assign(variable.numpy() / 2)
+    agree(model, board, patch(model, data).data, x)
