@@ -239,3 +239,13 @@ def test_layers_that_share_a_bias_stay_layers(board: Board) -> None:
     for variable in model.trainable_variables:
         variable.assign(variable.numpy() / 2)
     agree(model, board, patch(model, data).data, x)
+
+
+def test_a_constant_before_what_it_multiplies_is_a_dense_layer() -> None:
+    """As networks that mix positions have it."""
+    tensors = [Tensor([1, 5, 3]), Tensor([4, 5], data=rand(4, 5)), Tensor([1, 4, 3])]
+    data = build_model(Subgraph(tensors, [Op("BATCH_MATMUL", [1, 0], [2], schema.BatchMatMulOptionsT())], [0], [2]))
+    model, x = reconstruct(data), rand(2, 5, 3, seed=1)
+    assert [v.path for v in model.trainable_variables] == ["batch_matmul_000/kernel"]
+    np.testing.assert_allclose(model(x), rand(4, 5) @ x, atol=1e-6)
+    assert patch(model, data).data == data
