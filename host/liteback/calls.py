@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from .ir import Graph, Node
 
@@ -23,8 +23,8 @@ def subgraphs_of(node: Node) -> list[int]:
     return [int(i) for option in options for i in (option if isinstance(option, tuple) else (option,))]
 
 
-def reachable(graphs: Sequence[Graph], *roots: int) -> list[Graph]:
-    """The graphs that run when `roots` run, each once."""
+def reachable(graphs: Sequence[Graph], *roots: int, by: Container[str] = SUBGRAPH_OPTIONS) -> list[Graph]:
+    """The graphs that run when `roots` run, each once; a single root comes first. by: the operators that are followed."""
     found: dict[int, Graph] = {}
     pending = list(roots)
     while pending:
@@ -32,19 +32,7 @@ def reachable(graphs: Sequence[Graph], *roots: int) -> list[Graph]:
         if index in found or not 0 <= index < len(graphs):
             continue
         found[index] = graphs[index]
-        pending += [i for node in graphs[index].nodes for i in subgraphs_of(node)]
-    return list(found.values())
-
-
-def laid_out(graphs: Sequence[Graph], root: Graph) -> list[Graph]:
-    """A graph, and those whose nodes stand in it in place of a call."""
-    found = {root.index: root}
-    pending = [root]
-    while pending:
-        calls = [n for n in pending.pop().nodes if n.op in IN_PLACE]
-        fresh = {i: graphs[i] for n in calls for i in subgraphs_of(n) if i not in found}
-        found |= fresh
-        pending += fresh.values()
+        pending += [i for node in graphs[index].nodes if node.op in by for i in subgraphs_of(node)]
     return list(found.values())
 
 

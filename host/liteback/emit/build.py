@@ -13,7 +13,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from ..calls import SUBGRAPH_OPTIONS, laid_out, once, reachable
+from ..calls import IN_PLACE, SUBGRAPH_OPTIONS, once, reachable
 from ..errors import Problem, UnsupportedModel, UsageError
 from ..ir import Graph, Model, Signature
 from ..numerics.coverage import uncovered
@@ -143,7 +143,7 @@ def _whole(builder: Builder) -> Emission:
     emission, graph = _tied(builder), builder.graph
     if builder.free_batch and not any(graph.tensors[t].shape_signature[:1] == (-1,) for t in graph.inputs):
         steps = builder.loops.time_first
-        _check_freed(emission, is_known(laid_out(builder.graphs, graph), steps), steps)
+        _check_freed(emission, is_known(reachable(builder.graphs, graph.index, by=IN_PLACE), steps), steps)
     return emission
 
 

@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ..errors import Problem
 from ..ir import ABSENT, CODE_RANGE, Graph, Node
 from ..numerics.operator import MOVING
+from ..passes.settled_variables import Name, variable_names
 from .carried import PREFIX, obstacle
 from .gaps import CUSTOM_OPS, GAPS
 
@@ -55,25 +56,22 @@ def unassigned(used: Sequence[Graph], graphs: Sequence[Graph]) -> list[Problem]:
 
     A runtime gives what is in its memory, which nobody wrote.
     """
-    assigned = {name for graph in graphs for name, node in _uses(graph, "ASSIGN_VARIABLE")}
+    assigned = {name for graph in graphs for name, _ in _uses(graph, "ASSIGN_VARIABLE")}
     if None in assigned:  # one that it was handed
         return []
     why = "the file never assigns the variable {!r}: its values are not in it"
     return [
-        Problem("READ_VARIABLE", graph.label(node.outputs[0]), why.format(name))
+        Problem("READ_VARIABLE", graph.label(node.outputs[0]), why.format("/".join(filter(None, name))))
         for graph in used
         for name, node in _uses(graph, "READ_VARIABLE")
         if name is not None and name not in assigned
     ]
 
 
-def _uses(graph: Graph, op: str) -> Iterator[tuple[str | None, Node]]:
+def _uses(graph: Graph, op: str) -> Iterator[tuple[Name | None, Node]]:
     """The nodes of an operator on a variable, each with its name; None for one that another graph made."""
-    handles = {node.outputs[0]: node.options for node in graph.nodes if node.op == "VAR_HANDLE"}
-    for node in graph.nodes:
-        if node.op == op:
-            made = handles.get(node.inputs[0])
-            yield f"{made['container']}/{made['shared_name']}".strip("/") if made else None, node
+    names = variable_names(graph)
+    return ((names.get(node.inputs[0]), node) for node in graph.nodes if node.op == op)
 
 
 def _misread(node: Node, graph: Graph) -> list[int]:

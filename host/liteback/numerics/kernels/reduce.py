@@ -10,7 +10,7 @@ import tensorflow as tf
 from ...passes.per_sample import LIFTED
 from ..fixed_point import DOUBLE, FLOAT32, Multiplier, multiply, multiply_wide, quantize_multiplier
 from ..operator import Operator, exact
-from .common import Codes, centred, product32, requantize, round_half_away, separate32, sum32, to_codes
+from .common import Codes, centred, product32, requantize, round_half_away, saturate, separate32, sum32, to_codes
 from .neon import NEON, full_channels
 from .xnnpack import XNNPACK
 
@@ -89,7 +89,7 @@ def _mean_in_float(op: Operator, total: Any, count: int) -> Any:
     factor = np.float32(source.scale / op.out.scale) * (np.float32(1) / np.float32(count))
     bias = np.float32(op.out.zero_point) - np.float32(count * source.zero_point) * factor
     codes = tf.round(separate32(tf.cast(total, tf.float32), factor, bias))
-    return tf.cast(tf.clip_by_value(codes, *op.out.range), op.out.dtype)
+    return saturate(op, codes, *op.out.range)
 
 
 def _mean_with_bias(op: Operator, total: Any, count: int) -> Any:
