@@ -24,7 +24,7 @@ def subgraphs_of(node: Node) -> list[int]:
 
 
 def reachable(graphs: Sequence[Graph], *roots: int, by: Container[str] = SUBGRAPH_OPTIONS) -> list[Graph]:
-    """The graphs that run when `roots` run, each once; a single root comes first. by: the operators that are followed."""
+    """The graphs that run when `roots` run, each once; a single root first. by: the operators that are followed."""
     found: dict[int, Graph] = {}
     pending = list(roots)
     while pending:
