@@ -109,7 +109,7 @@ def raise_gates(failures: list[str]) -> None:
     if failures:
         listed = "\n".join(f"  - {f}" for f in failures[:10])
         more = f"\n  ... and {len(failures) - 10} more" if len(failures) > 10 else ""
-        raise GateFailed(f"{counted(len(failures), 'gate does', 'gates do')} not hold:\n{listed}{more}")
+        raise GateFailed(f"{counted(len(failures), 'number is', 'numbers are')} outside the gates:\n{listed}{more}")
 
 
 @contextmanager
