@@ -78,7 +78,7 @@ class Builder:
     parameters: Mapping[int, str] = field(init=False)  # constants of additions and products that train
 
     def __post_init__(self) -> None:
-        self.parameters = {} if self.numerics == "exact" else parameters(self.graph)
+        self.parameters = {} if self.numerics == "exact" else parameters(self.graph, self.graphs)
         self.loops = RecurrentLoops.of(self.graphs, self.graph, self.numerics)
 
     def anew(self, ties: Ties) -> Builder:

@@ -1,8 +1,9 @@
-"""Which constants of additions and products are weights: biases that stand behind a reshape, scales and shifts.
+"""Which constants that no layer holds are weights: biases that stand behind a reshape, scales and shifts.
 
 Dense on steps leaves the converter as FULLY_CONNECTED -> RESHAPE -> ADD, a normalization as MUL and ADD of a vector.
 What else is added or multiplied is a number of the architecture (an epsilon, anchors, a mask, a table of positions,
-the mean of the training data, one value for all channels), and stays one.
+the mean of the training data, one value for all channels), and stays one. What a branch or a loop is handed is a
+weight if it would be one there.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph, Node, Tensor
+from ..calls import IN_PLACE, subgraphs_of
+from ..ir import ABSENT, Graph, Node, Tensor
+from ..passes.constant_arguments import with_constants
+from ..passes.turned_constants import turned_constants
 from .registry import EMITTERS, kernel_of
 
 ROLES = {"ADD": "bias", "SUB": "bias", "MUL": "scale"}
 
 
-def parameters(graph: Graph) -> Mapping[int, str]:
-    """The constants that train, each with a name after the first node that reads it: `add_014_bias`."""
+def parameters(graph: Graph, graphs: Sequence[Graph], running: tuple[int, ...] = ()) -> Mapping[int, str]:
+    """The constants that train, each with a name after the first node that reads it: `add_014_bias`.
+
+    graphs: all of the file. running: those that `graph` is run by.
+    """
     consumers, learned = graph.consumers(), _learned(graph)
     readers: dict[int, int] = {}  # node -> the constant
     for node in graph.nodes:
@@ -32,7 +39,33 @@ def parameters(graph: Graph) -> Mapping[int, str]:
     for node in graph.nodes:
         if node.index in readers and not _is_repeated(node, readers, consumers):
             found.setdefault(readers[node.index], f"{node.name}_{ROLES[node.op]}")
+    found.update(_handed(graph, graphs, (*running, graph.index)))
     return {t: name for t, name in found.items() if t not in graph.outputs}
+
+
+def _handed(graph: Graph, graphs: Sequence[Graph], running: tuple[int, ...]) -> Mapping[int, str]:
+    """The constants that branches and loops are handed, and have as weights."""
+    found: dict[int, str] = {}
+    for node in graph.nodes:
+        callees = () if node.op in IN_PLACE else subgraphs_of(node)
+        for callee in (graphs[i] for i in callees if 0 <= i < len(graphs) and i not in running):
+            arguments = _arguments(node, callee, graphs)
+            inside = turned_constants(with_constants(callee, arguments, graph))
+            weights = {t.index for n in inside.nodes for t in _weights(n, inside)}
+            homes = {inside.home(t) for t in (*weights, *parameters(inside, graphs, running))}
+            for place, given in enumerate(arguments):
+                if given != ABSENT and graph.home(given) in homes and graph.tensors[given].is_constant:
+                    found.setdefault(given, f"{node.name}_weight_{place}")
+    return found
+
+
+def _arguments(node: Node, callee: Graph, graphs: Sequence[Graph]) -> list[int]:
+    """What a subgraph is handed and keeps: behind a branch's condition; of a loop, what no round changes."""
+    arguments = node.inputs[max(0, len(node.inputs) - len(callee.inputs)) :]
+    if node.op != "WHILE":
+        return list(arguments)
+    body = graphs[int(node.options["body_subgraph_index"])]
+    return [t if own == after else ABSENT for t, own, after in zip(arguments, body.inputs, body.outputs, strict=True)]
 
 
 def _is_repeated(node: Node, readers: Mapping[int, int], consumers: Mapping[int, Sequence[Node]]) -> bool:

@@ -18,6 +18,7 @@ from .settled_variables import settled_variables
 from .shared_zeros import shared_zeros
 from .signed_weights import signed_weights
 from .tensor_lists import tensor_lists
+from .turned_constants import turned_constants
 
 # The order matters where a comment says so.
 PASSES = (
@@ -27,13 +28,14 @@ PASSES = (
     bias_scale,
     fold_rounding,
     fold_dequantize,
-    shared_zeros,  # of float16 constants, too, once they are folded
+    turned_constants,  # of float16, too, once they are folded
+    shared_zeros,  # likewise
     recover_activations,
     hidden_state,
 )
 # Codes saturate by themselves, so no activation is read from their range; they do not train; and which type a file
 # gives its weights decides which kernel takes them.
-OF_REAL_VALUES = frozenset({recover_activations, shared_zeros, signed_weights})
+OF_REAL_VALUES = frozenset({recover_activations, shared_zeros, signed_weights, turned_constants})
 
 
 def simplify_all(graphs: Sequence[Graph], codes: bool = False, served: Sequence[int] = (0,)) -> tuple[Graph, ...]:

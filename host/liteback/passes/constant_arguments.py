@@ -32,7 +32,7 @@ def _handed(graphs: list[Graph]) -> tuple[Graph, ...]:
         for k, node in enumerate(nodes):
             callee = subgraphs_of(node)[0] if node.op in IN_PLACE else index
             if callee != index and callers[callee] == 1:
-                graphs[callee] = _with_constants(graphs[callee], node, graphs[index])
+                graphs[callee] = with_constants(graphs[callee], node.inputs, graphs[index])
                 nodes[k] = _without_constants(node, graphs[index])
         graphs[index] = replace(graphs[index], nodes=tuple(nodes))
     return tuple(graphs)
@@ -42,9 +42,10 @@ def _is_weight(tensor: Tensor) -> bool:
     return tensor.is_constant and (tensor.is_quantized or tensor.dtype.startswith("float"))
 
 
-def _with_constants(callee: Graph, node: Node, caller: Graph) -> Graph:
+def with_constants(callee: Graph, arguments: Sequence[int], caller: Graph) -> Graph:
+    """A subgraph whose inputs are constants where the tensors of `caller` that it is handed are weights."""
     tensors = list(callee.tensors)
-    for own, index in zip(callee.inputs, node.inputs, strict=True):
+    for own, index in zip(callee.inputs, arguments, strict=True):
         if index != ABSENT and _is_weight(given := caller.tensors[index]):
             tensors[own] = replace(given, index=own, name=tensors[own].name, home=caller.home(index))
     return replace(callee, tensors=tuple(tensors))

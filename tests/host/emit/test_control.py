@@ -28,7 +28,7 @@ from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 from .case import rand
 from .cases.recurrent import BATCH, STEP, UNITS, lstm, svdf
 
-F4, SCALAR = Tensor([1, 4]), Tensor([], "int32")
+F4, SCALAR, MATRIX = Tensor([1, 4]), Tensor([], "int32"), Tensor([4, 4])
 ONE = Tensor([], "int32", np.int32(1))
 
 
@@ -95,6 +95,29 @@ def loop() -> bytes:
         "body",
     )
     return build_model(main, counting(3, F4), body)
+
+
+def handed_loop() -> bytes:
+    """The same, W handed to the loop, which hands it on from round to round; it starts from what changes, too."""
+    kernel = Tensor([4, 4], data=rand(4, 4, low=-0.7, high=0.7))
+    main = Subgraph(
+        [F4, Tensor([], "int32", np.int32(0)), kernel, Tensor([1, 4], data=rand(1, 4)), SCALAR, F4, MATRIX, F4],
+        [Op("WHILE", [1, 0, 2, 3], [4, 5, 6, 7], while_options(1, 2))],
+        [0],
+        [5, 7],
+    )
+    body = Subgraph(
+        [SCALAR, F4, MATRIX, F4, ONE, SCALAR, F4, F4],
+        [
+            Op("ADD", [0, 4], [5], schema.AddOptionsT()),
+            Op("FULLY_CONNECTED", [1, 2, -1], [6], schema.FullyConnectedOptionsT()),
+            Op("ADD", [6, 3], [7], schema.AddOptionsT()),
+        ],
+        [0, 1, 2, 3],
+        [5, 6, 2, 7],
+        "body",
+    )
+    return build_model(main, counting(3, F4, MATRIX, F4), body)
 
 
 def nested_loops() -> bytes:
@@ -256,6 +279,7 @@ LOOPS = {
     "growing": growing_loop(),
     "rotating": rotating_loop(),
     "scaled": scaled_loop(),
+    "handed": handed_loop(),
 }
 
 
@@ -335,17 +359,19 @@ def _served(emission: Emission, path: Path) -> Any:
     return call
 
 
-def test_weights_inside_a_loop_train_and_go_back_into_the_file() -> None:
-    emission = reconstruction(loop())
+@pytest.mark.parametrize(("data", "weights"), [(loop(), 2), (handed_loop(), 1)], ids=["own", "handed"])
+def test_weights_of_a_loop_train_and_go_back_into_the_file(data: bytes, weights: int) -> None:
+    """A value that the rounds change is no weight, whatever it starts as."""
+    emission = reconstruction(data)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(emission.model(X[0][0]) ** 2)
+        loss = tf.reduce_sum(keras.tree.flatten(emission.model(X[0][0]))[0] ** 2)
     gradients = tape.gradient(loss, emission.model.trainable_variables)
-    assert len(gradients) == 2
+    assert len(gradients) == weights
     assert all(np.any(np.asarray(g)) for g in gradients)
-    assert patch(emission.model, loop()).data == loop()
+    assert patch(emission.model, data).data == data
     layer = layer_at(emission.model, emission.bindings[0].layer)
     layer.set_weights([w * 0.5 for w in layer.get_weights()])
-    changed = reconstruct(patch(emission.model, loop()).data)
+    changed = reconstruct(patch(emission.model, data).data)
     np.testing.assert_allclose(run(changed, X[0][0])[0], run(emission.model, X[0][0])[0], rtol=1e-6)
 
 
