@@ -10,15 +10,25 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 import typer
 from rich.text import Text
+from typer.core import TyperCommand
 
 from .. import __version__
 from ..errors import LitebackError, UsageError
 from ..words import printable
 from . import agent, boards, deploy, models, trips
 from .shared import GATE_EXAMPLES, emit_json, err, out
+
+
+class _Command(TyperCommand):
+    """Its help is plain text: a table of names, negations, types and words has no room for them at 60 columns."""
+
+    def __init__(self, name: str | None, **given: Any) -> None:
+        super().__init__(name, **{**given, "rich_markup_mode": None})
+
 
 app = typer.Typer(
     name="liteback",
@@ -49,6 +59,8 @@ for command in (
     gated = "gate" in inspect.signature(command).parameters
     app.command(epilog=GATE_EXAMPLES if gated else None)(command)
 app.add_typer(agent.agent, name="agent")
+for registered in (*app.registered_commands, *agent.agent.registered_commands):
+    registered.cls = _Command
 
 # What a machine denies any program: no bug.
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE)

@@ -162,6 +162,17 @@ def proof(recording: Recording, **changes: Any) -> Proof:
     return replace(Proof(*sides, compare(GRAPH, recording, FakeTwin()), ()), **changes)
 
 
+COMMANDS = [[c.callback.__name__] for c in app.registered_commands if c.callback] + [["agent", "logs"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_word_of_the_help_is_cut(command: list[str]) -> None:
+    text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "60"}, terminal_width=60).output
+    assert "--help" in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 60
+
+
 @pytest.mark.parametrize("command", ["compare", "calibrate", "prove", "roundtrip"])
 def test_the_examples_of_gates_are_whole(command: str) -> None:
     text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "60"}).output
