@@ -7,9 +7,10 @@ isolated:   each layer is fed what the board fed it  each error is the layer's o
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -48,6 +49,7 @@ class KerasTwin:
         # The tensors that the file has time first: whether the model has one step of it.
         self._one_step = {t: len(found[t].shape) == 2 for t, v in values.items() if v.time_first}
         self._run = tf.function(self._traverse)
+        self.layers = _recurrent(graph, values, {operation.name for operation in model.operations})
 
     @classmethod
     def of(cls, emission: Emission, name: str = "reconstruction") -> KerasTwin:
@@ -121,6 +123,17 @@ class KerasTwin:
         return {str(t): computed[place] for t, place in self._places.items()}
 
 
+def _recurrent(graph: Graph, values: Mapping[int, Value], operations: Collection[str]) -> Mapping[str, str]:
+    """The loops that came back as a layer: node -> layer."""
+    return {
+        node.name: values[t].operation
+        for node in graph.nodes
+        if node.op == "WHILE" and node.name not in operations
+        for t in node.outputs
+        if t in values
+    }
+
+
 def _is_of(emission: Emission, model: Any) -> bool:
     """Whether a model has an emission's names: its inputs', in their order, and its layers'."""
     return _inputs(emission.model) == _inputs(model) and not _missing(model, emission.values)
@@ -151,6 +164,7 @@ class OutputsOnly:
     """A SavedModel: it runs, and its layers cannot be read one by one. A `compare.Candidate`."""
 
     numerics = "SavedModel"
+    layers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, source: Model) -> None:
         try:

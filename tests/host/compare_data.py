@@ -72,6 +72,7 @@ class FakeTwin:
 
     name = "twin"
     numerics = "float"
+    layers: Mapping[str, str] = {}
 
     def __init__(self, faults: Mapping[int, Fault] | None = None, hidden: frozenset[int] = frozenset()) -> None:
         self._faults = faults or {}

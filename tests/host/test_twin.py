@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
+from liteback.comparison.compare import compare
 from liteback.emit.emission import Numerics
 from liteback.errors import UsageError
+from liteback.inputs import random_inputs
 from liteback.lift import lift
 from liteback.reconstruction import reconstruct, reconstruction
+from liteback.report import junit
 from liteback.saving import save
+from liteback.session.board import Board
 from liteback.twin import KerasTwin, OutputsOnly
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
 
@@ -53,6 +59,21 @@ def test_a_saved_model_of_a_signature_is_matched_by_its_names(tmp_path: Path) ->
     twin = OutputsOnly(tmp_path / "saved", lift(data))
     codes = {0: np.int8([[8, 6, 4, 2]]), 1: np.int8([[1, 2, 3, 4]])}
     np.testing.assert_array_equal(twin.cumulative(codes)[2], [[3.5, 2, 0.5, -1]])
+
+
+def test_a_loop_that_came_back_as_a_layer_is_shown_by_its_name(board: Board, tmp_path: Path) -> None:
+    x = keras.Input(batch_shape=(1, 5, 3))
+    rest = keras.layers.Dense(2)(keras.layers.LSTM(4)(x))
+    data = tf.lite.TFLiteConverter.from_keras_model(keras.Model(x, rest)).convert()
+    model, emission = lift(data), reconstruction(data)
+    recording = board.capture(data, random_inputs(model.main, 1, 0), tmp_path / "recording")
+    found = compare(model.main, recording, KerasTwin.of(emission))
+    (loop,) = (row for row in found.rows if row.op == "WHILE")
+    assert (loop.node, loop.layer) == ("while_001", "lstm_001")
+    assert emission.model.get_layer(loop.layer)
+    assert all(row.layer == row.node for row in found.rows if row is not loop)
+    assert "lstm_001" in junit(found)
+    assert "while_001" not in junit(found)
 
 
 def test_a_model_of_another_graph_is_told_so() -> None:

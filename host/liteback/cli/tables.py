@@ -171,7 +171,7 @@ def comparison(console: Terminal, result: Comparison) -> None:
     for row, share in zip(ranked, differ, strict=False):
         rows.add_row(
             UNDECIDED if row.undecided else DRIFT if row.drift else verdict(row.agrees),
-            row.node,
+            row.layer,
             *[row.op] * wide,
             _error(row, "isolated"),
             *[share] * any(differ),
@@ -194,10 +194,10 @@ def comparison(console: Terminal, result: Comparison) -> None:
 def _fault(result: Comparison) -> str:
     """Where to look: errors that add up have a first layer, those of a layer by itself need none."""
     if result.first_fault:
-        return f"first fault: {result.first_fault.node}"
+        return f"first fault: {result.first_fault.layer}"
     if result.agrees and not result.passed:
         return "no fault: each layer by itself agrees, roundings add up (~~)"
-    if own := [row.node for row in result.isolated_faults]:
+    if own := [row.layer for row in result.isolated_faults]:
         more = f" and {len(own) - 3} more" if len(own) > 3 else ""
         return f"fed the board's own inputs, wrong: {', '.join(own[:3])}{more}; it does not add up"
     return "first fault: none"

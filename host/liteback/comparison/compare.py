@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,11 +27,12 @@ class Candidate(Protocol):
     """What is compared with the board.
 
     A value of a quantized tensor is real when it is floating point, and codes when it has the tensor's
-    integer type.
+    integer type. layers: node -> the layer it is in the candidate, where that has another name.
     """
 
     name: str
     numerics: str
+    layers: Mapping[str, str]
 
     def cumulative(self, inputs: Arrays) -> Arrays:
         """Codes of the graph's inputs -> the value of every tensor it can show, by tensor index."""
@@ -76,6 +78,8 @@ class RecordingCandidate:
     real values, so that files with different scales compare. tensors: index here -> index there, where the
     two files number their tensors differently.
     """
+
+    layers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self, recording: Recording, graph: Graph | None = None, tensors: Mapping[int, int] | None = None
@@ -214,7 +218,8 @@ def _comparison(
         if passed:
             note = "; ".join(f"{mode}: {problem}" for mode, problem in gauge.problems.items())
             metrics = gauge.metrics("cumulative"), gauge.metrics("isolated")
-            row = Row(node.index, node.name, node.op, gauge.tensor, *metrics, passed=passed, note=note)
+            layer = candidate.layers.get(node.name, node.name)
+            row = Row(node.index, node.name, layer, node.op, gauge.tensor, *metrics, passed=passed, note=note)
             measured.append(replace(row, undecided=gauge.undecided(thresholds)))
         else:
             missing.append(Missing(node.name, gauge.tensor.name, f"{candidate.name} does not show it"))

@@ -121,7 +121,7 @@ def _subjects(gate: Gate, comparison: Comparison) -> Iterator[tuple[str, Metrics
     mode: Mode = "isolated" if gate.scope == "isolated" else "cumulative"
     for row in comparison.rows:
         if mode in row.passed:
-            yield row.node, row.metrics(mode), row.note
+            yield row.layer, row.metrics(mode), row.note
 
 
 def _number(text: str) -> float | None:

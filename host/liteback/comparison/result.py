@@ -73,6 +73,7 @@ class Thresholds:
 class Row:
     """One output of one node. `cumulative`, `isolated`: None where the candidate does not show the tensor.
 
+    layer: what the candidate calls the node; a loop `while_005` may be its layer `lstm_005`.
     passed: mode -> verdict. note: why a tensor could not be measured; it has then failed. drift: cumulatively it is
     beyond the threshold, but by itself it agrees with the device, and so does every layer before it: what differs are
     roundings that added up. undecided: by itself it is beyond the threshold, by no more than the roundings may be that
@@ -81,6 +82,7 @@ class Row:
 
     index: int
     node: str
+    layer: str
     op: str
     tensor: Tensor
     cumulative: Metrics | None
@@ -106,8 +108,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         return {
             "index": self.index,
-            "node": self.node,
-            "op": self.op,
+            **_names(self),
             **_tensor_json(self.tensor),
             **{mode: m.to_json() if (m := self.metrics(mode)) else {} for mode in MODES},
             "passed": dict(self.passed),
@@ -167,8 +168,8 @@ class Comparison:
 
     @property
     def undecided(self) -> str:
-        """The nodes of which this comparison cannot tell, in a sentence with the remedy; empty where there is none."""
-        names = [row.node for row in self.rows if row.undecided]
+        """The layers of which this comparison cannot tell, in a sentence with the remedy; empty where there is none."""
+        names = [row.layer for row in self.rows if row.undecided]
         if not names:
             return ""
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -237,7 +238,7 @@ class Comparison:
             "passed": self.passed,
             "layers": [row.to_json() for row in self.rows],
             "outputs": [output.to_json() for output in self.outputs],
-            "first_fault": fault and {"node": fault.node, "op": fault.op, **_tensor_json(fault.tensor)},
+            "first_fault": fault and {**_names(fault), **_tensor_json(fault.tensor)},
             "isolated_faults": [row.node for row in self.isolated_faults],
             "undecided": self.undecided,
             "missing": [asdict(missing) for missing in self.missing],
@@ -289,6 +290,10 @@ def drifted(graph: Graph, rows: Sequence[Row]) -> tuple[Row, ...]:
 def _right(row: Row) -> bool:
     """By itself, as far as the comparison can tell."""
     return row.undecided or row.passed.get("isolated", False)
+
+
+def _names(row: Row) -> dict[str, str]:
+    return {"node": row.node, "layer": row.layer, "op": row.op}
 
 
 def _tensor_json(tensor: Tensor) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def show(console: Terminal, trip: Any, accuracy: dict[str, float], distances: li
     console.say(tables.certificate_line(certificate.to_json()))
     for mode in ("isolated", "cumulative"):
         worst = trip.primary.worst(mode, "lsb_max")[0]
-        console.say(f"worst layer, {mode}: {worst.node}, {worst.value(mode, 'lsb_max'):g} LSB")
+        console.say(f"worst layer, {mode}: {worst.layer}, {worst.value(mode, 'lsb_max'):g} LSB")
     rows = tables.table("", f">accuracy on {TEST} test digits")
     for what, value in accuracy.items():
         rows.add_row(what, f"{100 * value:.1f} %")

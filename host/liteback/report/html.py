@@ -70,7 +70,7 @@ def verdict(report: ReportData) -> tuple[str, str]:
     parts = []
     if comparison.first_fault:
         fault = comparison.first_fault
-        parts.append(f"The first fault is {fault.node} ({fault.op}): it fails while all that feeds it passes.")
+        parts.append(f"The first fault is {fault.layer} ({fault.op}): it fails while all that feeds it passes.")
     own = len(comparison.isolated_faults)
     if own:
         parts.append(f"Fed the board's own inputs, {own} of {outputs} {'is' if own == 1 else 'are'} wrong.")
@@ -184,7 +184,7 @@ def _panels(comparison: Comparison) -> list[dict[str, Any]]:
             "title": title,
             "codes": codes,
             "threshold": threshold,
-            "fault": comparison.first_fault.node if comparison.first_fault else None,
+            "fault": comparison.first_fault.layer if comparison.first_fault else None,
             "layers": [_point(row, metric) for row in comparison.rows if row.tensor.is_quantized == codes],
         }
         for name, title, metric, threshold, codes in kinds
@@ -192,7 +192,7 @@ def _panels(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _point(row: Row, metric: str) -> dict[str, Any]:
-    point: dict[str, Any] = {"node": row.node, "op": row.op, "tensor": row.tensor.name}
+    point: dict[str, Any] = {"layer": row.layer, "op": row.op, "tensor": row.tensor.name}
     for mode in MODES:
         value = row.value(mode, metric)
         defined = value is not None and math.isfinite(value)

@@ -27,7 +27,7 @@ def junit(comparison: Comparison, gates: Mapping[str, Sequence[str]] = NO_GATES)
         suite = ElementTree.SubElement(root, "testsuite", name=mode, tests=str(len(judged)), failures=str(failures))
         for row in judged:
             case = ElementTree.SubElement(
-                suite, "testcase", name=_text(f"{row.node} {row.tensor.name}"), classname=f"{mode}.{row.op}"
+                suite, "testcase", name=_text(f"{row.layer} {row.tensor.name}"), classname=f"{mode}.{row.op}"
             )
             if _failed(row, mode):
                 ElementTree.SubElement(case, "failure", message=_text(_message(row, mode)))

@@ -108,11 +108,11 @@ def test_a_layer_that_is_wrong_by_itself_is_named(recording: Recording) -> None:
 def test_names_are_whole_at_80_columns(recording: Recording) -> None:
     """Also where some errors are in codes and others shares of a range."""
     found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
-    named = tuple(replace(row, node=f"batch_matmul_{k}21", op="BATCH_MATMUL") for k, row in enumerate(found.rows))
+    named = tuple(replace(row, layer=f"batch_matmul_{k}21", op="BATCH_MATMUL") for k, row in enumerate(found.rows))
     lines = shown(tables.comparison, replace(found, rows=named), width=80).splitlines()
     assert lines[0].split() == ["isolated", "cumulative"]
     assert lines[1].split()[2:6] == ["LSB,", "range", "differ", "LSB,"]
-    assert all(f"{row.node}  BATCH_MATMUL  " in "\n".join(lines) for row in named)
+    assert all(f"{row.layer}  BATCH_MATMUL  " in "\n".join(lines) for row in named)
     assert len(lines) == 2 + len(named) + 1
 
 
@@ -142,14 +142,14 @@ def test_codes_have_their_unit_where_nothing_is_isolated(recording: Recording) -
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_a_narrow_terminal_cuts_nothing_off(recording: Recording, width: int) -> None:
     found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
-    long = replace(found, rows=tuple(replace(r, node=f"depthwise_conv2d_{k}23") for k, r in enumerate(found.rows)))
+    long = replace(found, rows=tuple(replace(r, layer=f"depthwise_conv2d_{k}23") for k, r in enumerate(found.rows)))
     lines = shown(tables.comparison, long, width=width).splitlines()[:-1]
     assert all(len(line) <= width for line in lines)
     assert sum(line[:2] in ("ok", "!!") for line in lines) == len(long.rows)
     names = "".join(line[4:].split(" ")[0] for line in lines)
     everything = "".join("".join(line.split()) for line in lines)
     for row in long.rows:
-        assert row.node in names
+        assert row.layer in names
     if width >= 60:  # in one line, the names aside
         assert {"isolated", "differ", "cumulative", "SQNR"} < set(" ".join(lines).split())
         assert "0.00%" in everything
@@ -198,7 +198,7 @@ def test_of_a_file_quantized_in_part_every_layer_is_shown(recording: Recording) 
     assert coded
     assert len(coded) < len(found.rows)
     lines = shown(tables.comparison, found).splitlines()[2:]
-    assert {row.node for row in found.rows} <= {line.split()[1] for line in lines}
+    assert {row.layer for row in found.rows} <= {line.split()[1] for line in lines}
     assert lines[0].startswith("!!")
 
 

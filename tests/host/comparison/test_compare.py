@@ -116,6 +116,7 @@ class Means:
     """Takes the mean over the last axis, `off` by that much."""
 
     name, numerics = "means", "float"
+    layers: Mapping[str, str] = {}
 
     def __init__(self, off: float) -> None:
         self.off = off
@@ -150,6 +151,7 @@ class Scaled:
     """Gives what the device gave: of the first layer 1 + `off` times as much, end to end 1 + 2 `off` times."""
 
     name = "scaled"
+    layers: Mapping[str, str] = {}
 
     def __init__(self, off: float, numerics: str) -> None:
         self.off, self.numerics = np.float32(off), numerics
@@ -211,7 +213,7 @@ def test_a_shape_that_nobody_measured_is_no_layer_that_may_be_wrong() -> None:
     x, shape, size, y = a_tensor(0, "int8", 0.5), a_tensor(1, "int32"), a_tensor(2, "int32"), a_tensor(3, "int8", 0.5)
     nodes = (Node(0, "SHAPE", (0,), (1,)), Node(1, "PACK", (1,), (2,)), Node(2, "RESHAPE", (0, 2), (3,)))
     graph = Graph(0, "any batch", (x, shape, size, y), nodes, (0,), (3,))
-    row = Row(2, "reshape_002", "RESHAPE", y, None, None, {"cumulative": False, "isolated": True})
+    row = Row(2, "reshape_002", "reshape_002", "RESHAPE", y, None, None, {"cumulative": False, "isolated": True})
     assert drifted(graph, [row])[0].drift
 
 

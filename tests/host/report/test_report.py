@@ -115,7 +115,7 @@ def test_the_largest_errors_sort_as_they_are_shown(recording: Recording, faulty:
 def test_the_chart_holds_every_layer(recording: Recording, faulty: Comparison) -> None:
     script = page(recording, faulty).scripts[-1]
     codes, floats = json.loads(re.search(r"const panels = (\[.*\]);\n", script)[1])
-    assert [layer["node"] for layer in codes["layers"]] == ["relu_000", "conv2d_001", "add_002"]
+    assert [layer["layer"] for layer in codes["layers"]] == ["relu_000", "conv2d_001", "add_002"]
     assert codes["layers"][1]["isolated"] == {"value": 3.0, "undefined": False, "passed": False, "drift": False}
     assert codes["fault"] == "conv2d_001"
     assert floats["layers"][0]["isolated"] == {"value": None, "undefined": True, "passed": False, "drift": False}
