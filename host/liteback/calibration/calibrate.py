@@ -63,28 +63,33 @@ class Calibration:
     @property
     def exact(self) -> bool:
         """Whether the twin has the board's bits in everything that can have them."""
-        share = self.hybrid_share if self.exact_share is None else self.exact_share
-        return share == 1
+        return self.provable and all(share in (None, 1) for share in (self.exact_share, self.hybrid_share))
+
+    @property
+    def provable(self) -> bool:
+        """Whether anything can have the board's bits: a file of float kernels alone has nothing that does."""
+        return self.twin is None or self.exact_share is not None or self.hybrid_share is not None
 
     @property
     def proof(self) -> str:
         """What the exact twin proves, in a sentence."""
         if self.twin is None:
             return f"The exact twin cannot be built: {'; '.join(self.refusals)}."
-        held_out = counted(len(self.held_out), "held-out sample")
+        if not self.provable:
+            return "No tensor of the file is quantized: float kernels have no codes to be equal in."
+        found = []
+        if self.exact_share is not None:
+            by_layer = f"end to end, and {_percent(self.isolated_share)} layer by layer"
+            found.append(f"{_percent(self.exact_share)} of all codes as the board does, {by_layer}")
+        if self.hybrid_share is not None:
+            from_board = "each from the board's own inputs"
+            found.append(f"{_percent(self.hybrid_share)} of the hybrid layers' values as the board does, {from_board}")
         unmatched = ", ".join(f"{f.node} ({f.kind})" for f in self.kernel_set.unmatched)
         missing = f"; no known kernel reproduces {unmatched}" if unmatched else ""
-        if self.exact_share is None and self.hybrid_share is None:
-            return "No tensor of the file is quantized: float kernels have no codes to be equal in."
-        if self.exact_share is None:
-            return (
-                f"The exact twin computes {_percent(self.hybrid_share)} of the hybrid layers' values as the board "
-                f"does, each from the board's own inputs, on {held_out}{missing}. What lies "
-                "between them is computed in float32, where kernels differ in the last bits."
-            )
+        between = "What lies between hybrid layers is computed in float32, where kernels differ in the last bits."
         return (
-            f"The exact twin computes {_percent(self.exact_share)} of all codes as the board does, end to end on "
-            f"{held_out}, and {_percent(self.isolated_share)} layer by layer{missing}."
+            f"On {counted(len(self.held_out), 'held-out sample')}, the exact twin computes {'; '.join(found)}{missing}."
+            f"{'' if self.hybrid_share is None else f' {between}'}"
         )
 
     def _share(self, mode: Mode) -> float | None:

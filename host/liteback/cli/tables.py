@@ -158,7 +158,8 @@ def _yes(value: bool) -> str:
     return "yes" if value else "NO"
 
 
-def comparison(console: Terminal, result: Comparison) -> None:
+def comparison(console: Terminal, result: Comparison, whole: str = "--json, --html") -> None:
+    """whole: where all rows are."""
     ranked = result.worst_first()
     differ = [_share(row.value("isolated", "lsb_differ")) for row in ranked[:SHOWN]]
     wide = console.width >= 80  # else without the operators: a layer's name says what it is
@@ -180,7 +181,7 @@ def comparison(console: Terminal, result: Comparison) -> None:
         )
     console.draw(rows)
     if (more := len(ranked) - SHOWN) > 0:
-        console.say(f"... and {counted(more, 'more layer')}, none worse (--json, --html: all of them)")
+        console.say(f"... and {counted(more, 'more layer')}, none worse ({whole}: all of them)")
     good = sum(all(r.passed.values()) for r in result.rows)
     console.say(
         verdict(result.passed) if result.passed or result.faulty else UNDECIDED if result.undecided else DRIFT,
@@ -251,7 +252,7 @@ def calibration(console: Terminal, result: Calibration, output: Path) -> None:
     alike = f"; on these samples {', '.join(found.alike)} would be the same" if found.alike else ""
     if kinds:
         console.say(f"kernel set    {found.profile.name}{alike}")
-    console.say(verdict(result.exact), result.proof)
+    console.say(*[verdict(result.exact)] * result.provable, result.proof)
     console.say(_corrections_line(result))
     console.say(WROTE, f"{output}")
 
@@ -403,8 +404,9 @@ def trip(console: Terminal, result: Trip) -> None:
     if certificate is not None:
         console.say(certificate_line(certificate.to_json()))
     if (calibrated := result.calibration) is not None:
-        console.say(verdict(calibrated.exact), f"{calibrated.profile.name}: {calibrated.proof}")
-    comparison(console, result.primary)
+        mark = [verdict(calibrated.exact)] * calibrated.provable
+        console.say(*mark, f"{calibrated.profile.name}: {calibrated.proof}")
+    comparison(console, result.primary, "the report, comparison-*.json")
     changed = f"{counted(len(result.patched.changed), 'constant')} changed"
     same = "identical to the old file, byte for byte" if result.identical else changed
     console.say(WROTE, f"{result.folder / result.proof.new.name}: {same}")

@@ -83,6 +83,35 @@ def test_a_hybrid_layer_tells_its_kernel_set_in_real_values(kernels: str, captur
     assert "100 % of the hybrid layers' values" in result.proof
 
 
+def test_codes_beside_hybrid_layers_do_not_speak_for_them(capture: Capture) -> None:
+    """One tensor with codes is no proof of the layers without: both are told of, and both must be the board's."""
+    w = np.random.default_rng(1).integers(-127, 128, (12, 30)).astype(np.int8)
+    tensors = [
+        build.Tensor((4, 30), "float32"),
+        build.Tensor(w.shape, "int8", w, scale=0.01, zero_point=0),
+        build.Tensor((4, 12), "float32"),
+        build.Tensor((4, 30), "int8", scale=0.1, zero_point=0),
+    ]
+    nodes = [build.Op("FULLY_CONNECTED", [0, 1, -1], [2]), build.Op("QUANTIZE", [0], [3])]
+    result = calibrate(capture(build.build_model(build.Subgraph(tensors, nodes, [0], [2, 3])), 4, "builtin"))
+    assert (result.exact_share, result.hybrid_share, result.exact) == (1, 1, True)
+    assert "100 % of all codes" in result.proof
+    assert "100 % of the hybrid layers' values" in result.proof
+    assert result.twin
+    wrong = [replace(row, isolated=row.isolated and replace(row.isolated, differ=0.5)) for row in result.twin.rows]
+    other = replace(result, twin=replace(result.twin, rows=tuple(wrong)))
+    assert (other.exact_share, other.hybrid_share, other.exact) == (1, 0.5, False)
+
+
+def test_of_float_kernels_there_is_nothing_to_prove(capture: Capture) -> None:
+    tensors = [build.Tensor((1, 4), "float32"), build.Tensor((1, 4), "float32")]
+    data = build.build_model(build.Subgraph(tensors, [build.Op("RELU", [0], [1])], [0], [1]))
+    result = calibrate(capture(data, 2, "builtin"))
+    assert not result.provable
+    assert not result.exact
+    assert "No tensor of the file is quantized" in result.proof
+
+
 def test_a_node_that_computes_otherwise_gets_its_own_variant() -> None:
     fits = [
         NodeFit("conv2d_000", 0, "CONV_2D/int8", 10, {"double": 1, "half-up": 0}, 1),
