@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,8 +34,10 @@ Profile = Annotated[
         help="The kernel set of exact (in fakequant, of hybrid kernels): one that ships, or what `calibrate` wrote.",
     ),
 ]
+NumericsName = Literal["float", "fakequant", "exact"]
 Numerics = Annotated[
-    str, typer.Option(help="float: real numbers; fakequant: rounded as the device does; exact: the device's integers.")
+    NumericsName,
+    typer.Option(help="float: real numbers; fakequant: rounded as the device does; exact: the device's integers."),
 ]
 
 
@@ -63,6 +65,7 @@ def reconstruct(
     json: Json = False,
 ) -> None:
     """Bring a .tflite file back as a trainable Keras model."""
+    data, _ = read(model)
     load_tensorflow()
     from ..reconstruction import reconstruction, signature_reconstructions
     from ..saving import check_output, interface_names, save
@@ -70,10 +73,10 @@ def reconstruct(
     check_output(output)
     started = time.perf_counter()
     if output.suffix or signature is not None:
-        made = {"serving_default": reconstruction(model, numerics, signature, profile)}  # type: ignore[arg-type]
+        made = {"serving_default": reconstruction(data, numerics, signature, profile)}
         refused: dict[str, UnsupportedModel] = {}
     else:  # a SavedModel holds all of the file's signatures
-        made, refused = signature_reconstructions(model, numerics, profile)  # type: ignore[arg-type]
+        made, refused = signature_reconstructions(data, numerics, profile)
     made = {key: each.without_constants() for key, each in made.items()}
     emission = made.pop("serving_default")
     save(emission, output, made)
@@ -120,7 +123,7 @@ def compare(
         list[Path] | None,
         typer.Argument(metavar="RECORDING", help="A folder that `capture` wrote.", show_default=False),
     ] = None,
-    numerics: Annotated[str | None, typer.Option(help="For a .tflite: float, fakequant or exact.")] = None,
+    numerics: Annotated[NumericsName | None, typer.Option(help="What a .tflite is reconstructed in.")] = None,
     profile: Profile = None,
     gate: Gates = None,
     html: Annotated[Path | None, typer.Option(help="Write the report here.", callback=checked_file)] = None,
@@ -139,21 +142,23 @@ def compare(
         return
     if len(others) != 1:
         raise UsageError(f"A model is compared with one recording. Received: {len(others)}.")
-    (recording,) = others
+    from ..recording import Recording
+
+    if not model.exists():
+        raise UsageError(f"There is no model at {str(model)!r}.")
+    recorded = Recording.open(others[0])
     load_tensorflow()
     from ..api import compare as run
     from ..comparison.gates import broken_gates, parse_gate
     from ..files import write_output
-    from ..recording import Recording
     from ..report import ReportData, render
     from ..report import junit as junit_xml
 
-    recorded = Recording.open(recording)
     with progress() as bar:
         result = run(
             model,
             recorded,
-            numerics,  # type: ignore[arg-type]
+            numerics,
             progress=lambda done, total: bar(done, total, "comparing"),
             profile=profile,
         )
@@ -189,9 +194,6 @@ def calibrate(
     from ..files import check_folder
 
     check_folder(output, "a calibration", "profile.json")
-    load_tensorflow()
-    from ..api import calibrate as run
-    from ..calibration.write import write
     from ..files import read_model
     from ..recording import Recording
 
@@ -200,6 +202,10 @@ def calibrate(
         raise UsageError(
             f"{model} is not the file of the recording {recording}: calibrate with the one it was made of."
         )
+    load_tensorflow()
+    from ..api import calibrate as run
+    from ..calibration.write import write
+
     with progress() as bar:
         result = run(recorded, correct, bar)
     failures = check_gates(gate, *([result.twin] if result.twin else []))

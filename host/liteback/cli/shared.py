@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.control import Control
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import ControlType
 
 from ..errors import GateFailed, UsageError
 from ..files import check_file
@@ -148,6 +150,18 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+@contextmanager
+def _meanwhile(text: str) -> Iterator[None]:
+    """A line on the terminal for as long as the context lasts; it does not move, so that `quiet` may silence stderr."""
+    if err.is_interactive:
+        err.print(text, end="\r")
+    try:
+        yield
+    finally:
+        if err.is_interactive:
+            err.control(Control((ControlType.ERASE_IN_LINE, 2)))
+
+
 def load_tensorflow() -> None:
     """Import TensorFlow and Keras, quietly.
 
@@ -155,7 +169,7 @@ def load_tensorflow() -> None:
         UsageError: they are not installed.
     """
     try:
-        with quiet():
+        with _meanwhile("loading TensorFlow ..."), quiet():
             import tensorflow as tf
 
             tf.constant(0)  # the first tensor finds out about devices, loudly

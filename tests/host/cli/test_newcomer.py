@@ -111,3 +111,34 @@ def test_ctrl_c_while_a_library_is_loaded(model: Path, tmp_path: Path) -> None:
     where = f"PYTHONPATH={shlex.quote(str(tmp_path))}"
     code, said = shell(f"{where} {LITEBACK} reconstruct {shlex.quote(str(model))} -o {tmp_path}/m.keras")
     assert (code, said) == (130, "Interrupted.\n")
+
+
+def test_a_mistake_is_told_of_before_tensorflow_is_loaded(model: Path, recording: Path, tmp_path: Path) -> None:
+    """That takes seconds; here it would be a bug."""
+    (tmp_path / "tensorflow.py").write_text("raise RuntimeError('loaded')\n")
+    for command in (
+        f"compare {tmp_path}/none.keras {{}}",
+        f"compare {{}} {tmp_path}/none",
+        "compare {} {} --numerics real",
+        f"calibrate {{}} {tmp_path}/none -o {tmp_path}/c",
+        f"reconstruct {tmp_path}/none -o {tmp_path}/m.keras",
+        f"reconstruct {{}} -o {tmp_path}/m.keras --numerics real",
+    ):
+        paths = [recording] if "none.keras" in command else [model, recording]
+        line = command.format(*(shlex.quote(str(path)) for path in paths))
+        code, said = shell(f"PYTHONPATH={tmp_path} {LITEBACK} {line}")
+        assert code == 2, said
+        assert "none" in said or "'real' is not one of 'float', 'fakequant', 'exact'" in said, said
+    assert (
+        "loaded"
+        in shell(f"PYTHONPATH={tmp_path} {LITEBACK} compare {shlex.quote(str(model))} {shlex.quote(str(recording))}")[1]
+    )
+
+
+def test_who_waits_for_tensorflow_is_told_so(model: Path, tmp_path: Path) -> None:
+    """On a terminal, in a line that is gone afterwards; a log has none of it."""
+    line = f"{LITEBACK} reconstruct {shlex.quote(str(model))} -o {tmp_path}/m.keras"
+    code, said = shell(f"TERM=xterm script -qec {shlex.quote(line)} /dev/null")
+    assert code == 0, said
+    assert "loading TensorFlow ...\n\x1b[2K" in said  # a \r, as Python reads lines
+    assert "loading" not in shell(line)[1]
