@@ -26,7 +26,7 @@ _STOP_SECONDS = 2.0
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. 2: a flag breaks a rule. 1: an address cannot be had."""
+    """Serve until SIGTERM or SIGINT; the exit code. 2: a flag breaks a rule. 1: an address or a file cannot be had."""
     flags = rules.parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Blocked before any thread starts, so that only sigwait below ever sees them.
@@ -54,12 +54,12 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         shown = listen(running, address)
         open_to_network = listen(running, *network) if network is not None else ""
-    except RuntimeError as error:
+        running.start()
+        if flags.address_file:
+            write_address(flags.address_file, shown)
+    except (RuntimeError, OSError) as error:
         sys.stderr.write(f"liteback-agent: {error}\n")
         return 1
-    running.start()
-    if flags.address_file:
-        write_address(flags.address_file, shown)
     sys.stdout.write(f"LISTENING {shown}\n" + (f"TLS {open_to_network}\n" if open_to_network else ""))
     sys.stdout.flush()
     if flags.exit_with_parent:

@@ -6,13 +6,16 @@ import argparse
 import ipaddress
 import os
 import stat
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import grpc
 
 from liteback_agent import VERSION
 
 _MIN_TOKEN = 16  # characters
+_MOST_BYTES = (1 << 63) - 1
+_MOST_SECONDS = 1e6
+_MOST_SESSIONS = 1000  # a thread each
 _TLS = ("tls_listen", "tls_cert", "tls_key", "tls_client_ca")
 
 
@@ -31,12 +34,32 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-client-ca", help="PEM file of the certificates that clients must have, or come from")
     parser.add_argument("--token-file", required=True, help="what every call must carry; mode 600")
     parser.add_argument("--store", required=True, help="folder of the models")
-    parser.add_argument("--store-quota", type=int, default=2 << 30, help="bytes (default: %(default)s)")
-    parser.add_argument("--memory-limit", type=int, default=0, help="bytes a worker (default: the board's RAM)")
-    parser.add_argument("--invoke-limit", type=float, default=120.0, help="seconds a step (default: %(default)s)")
-    parser.add_argument("--max-sessions", type=int, default=4, help="workers at once (default: %(default)s)")
+    size, seconds, sessions = _whole(0, _MOST_BYTES), _seconds, _whole(1, _MOST_SESSIONS)
+    parser.add_argument("--store-quota", type=size, default=2 << 30, help="bytes (default: %(default)s)")
+    parser.add_argument("--memory-limit", type=size, default=0, help="bytes a worker (default: the board's RAM)")
+    parser.add_argument("--invoke-limit", type=seconds, default=120.0, help="seconds a step (default: %(default)s)")
+    parser.add_argument("--max-sessions", type=sessions, default=4, help="workers at once (default: %(default)s)")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input reaches its end")
     return parser
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"it is a whole number from {least} to {most}. Received: {text!r}")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= _MOST_SECONDS:  # NaN is not, either
+        raise argparse.ArgumentTypeError(f"it is a number above 0, up to {_MOST_SECONDS:g}. Received: {text!r}")
+    return value
 
 
 def loopback_address(listen: str) -> str:

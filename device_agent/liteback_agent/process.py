@@ -30,6 +30,8 @@ class WorkerProcess:
     """One worker. Any thread may `kill` it; whoever waits for its reply then learns that it died."""
 
     def __init__(self, model: str, config: agent_pb2.RunConfig, limits: agent_pb2.Limits) -> None:
+        if not config.invoke_seconds >= 0:
+            raise AgentError("bad-request", f"invoke_seconds is not negative, nor NaN: {config.invoke_seconds}")
         wanted = config.memory_bytes or DEFAULT_MEMORY + 4 * os.path.getsize(model)
         self._memory_bytes = min(wanted, limits.memory_bytes)
         self._load_seconds = limits.invoke_seconds

@@ -71,6 +71,28 @@ def test_an_address_in_use(tmp_path: Path, agent: LocalAgent) -> None:
     assert f"cannot listen on {agent.address}" in said
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("--max-sessions=0", "--max-sessions=-1", "--max-sessions=1e3", "--max-sessions=99999999999"),
+        *("--memory-limit=-1", "--store-quota=-1", "--store-quota=9223372036854775808"),
+        *("--invoke-limit=nan", "--invoke-limit=0", "--invoke-limit=-3", "--invoke-limit=inf", "--invoke-limit=x"),
+    ],
+)
+def test_limits_that_are_none(flag: str, tmp_path: Path) -> None:
+    name, _, value = flag.partition("=")
+    code, said = refused(tmp_path, flag)
+    assert code == 2
+    assert f"argument {name}: it is a " in said
+    assert f"Received: {value!r}" in said
+
+
+def test_an_address_file_that_cannot_be(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, "--address-file", str(tmp_path / "none" / "address"))
+    assert code == 1
+    assert "none/address" in said
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0", "[::1]:0", "unix"])
 def test_it_says_where_it_listens_and_ends_with_its_parent(listen: str, tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/socket" if listen == "unix" else listen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,8 @@ INVOKE = agent_pb2.RunRequest(invoke=agent_pb2.Invoke())
         (Config(sha256="1" * 64), [], "NOT_FOUND", "no-such-model", "1" * 64),
         (Config(sha256="../x"), [], "INVALID_ARGUMENT", "bad-request", "64 lower-case hex"),
         (Config(tensors=[9]), [], "INVALID_ARGUMENT", "bad-request", "[9]"),
+        (Config(invoke_seconds=math.nan), [], "INVALID_ARGUMENT", "bad-request", "invoke_seconds"),
+        (Config(invoke_seconds=-1), [], "INVALID_ARGUMENT", "bad-request", "invoke_seconds"),
         (Config(runtime="other"), [], "FAILED_PRECONDITION", "no-runtime", "'other'"),
         (Config(delegate="/none.so"), [], "FAILED_PRECONDITION", "no-runtime", "/none.so"),
         (

@@ -134,6 +134,8 @@ def run_config(
         raise UsageError(f"threads is a number up to {MAX_THREADS}. Received: {options.threads}.")
     if not 0 <= options.memory_bytes < 2**63:
         raise UsageError(f"memory_bytes is a number below 2**63. Received: {options.memory_bytes}.")
+    if not options.invoke_seconds >= 0:
+        raise UsageError(f"invoke_seconds is a number from 0. Received: {options.invoke_seconds}.")
     return agent_pb2.RunConfig(
         sha256=sha256,
         patches=[agent_pb2.Patch(offset=p.offset, replace=p.replace, append=p.append) for p in patches],

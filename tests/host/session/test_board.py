@@ -174,6 +174,8 @@ def test_wrong_use_is_told_apart(board: Board) -> None:
     sha256 = board.put_model(small_models.add())
     with pytest.raises(UsageError, match="Received: 'fast'"):
         board.open(sha256, RunOptions(kernels="fast"))
+    with pytest.raises(UsageError, match="Received: nan"):
+        board.open(sha256, RunOptions(invoke_seconds=float("nan")))
     with pytest.raises(UsageError, match=r"tap these tensors: \[3\]"):
         board.open(board.put_model(small_models.chain(5)), tensors=[3])
     with pytest.raises(AgentIncompatible, match="doctor"):
