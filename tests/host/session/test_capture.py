@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ import pytest
 from numpy.typing import NDArray
 
 import small_models
-from liteback.errors import ModelRefused, RunFailed, UsageError
-from liteback.flatbuffer.tap import apply, tap
+from liteback.errors import ModelRefused, NoCertificate, RunFailed, UsageError
+from liteback.flatbuffer.tap import Patch, apply, tap
 from liteback.inputs import Inputs, random_inputs
 from liteback.ir import Model
 from liteback.lift import lift
 from liteback.recording import Recording
-from liteback.session.board import Board, RunOptions
+from liteback.session.board import Board, RunOptions, RunSession
 from liteback.session.capture import _Evidence, capture, digest
 from liteback.session.local import LocalAgent
+from liteback_deploy.target import LOCAL
 from tflite_build import Op, Subgraph, Tensor, build_model, schema
 
 CHAIN = small_models.chain(8)  # #0 -> neg -> #1 ... #8; 32 bytes each
@@ -132,6 +133,37 @@ def test_a_model_that_does_not_repeat_itself_gets_no_good_certificate(board: Boa
     assert certificate is not None
     assert not certificate.deterministic
     assert not certificate.good
+
+
+class Otherwise(Board):
+    """A board on which a tapped model computes with another number."""
+
+    number, other = np.float32(1.25).tobytes(), np.float32(1.5).tobytes()
+
+    def open(self, sha256: str, *options: Any, patches: Sequence[Patch] = (), **settings: Any) -> RunSession:
+        change = Patch(SHIFTED.index(self.number), self.other, b"")
+        return super().open(sha256, *options, patches=[*patches, change] if patches else [], **settings)
+
+
+SHIFTED = build_model(  # #2 = #0 + 1.25, #3 = -#2
+    Subgraph(
+        [Tensor([4], name="x"), Tensor([4], "float32", np.full(4, 1.25, np.float32)), Tensor([4]), Tensor([4])],
+        [Op("ADD", [0, 1], [2], schema.AddOptionsT()), Op("NEG", [2], [3], schema.NegOptionsT())],
+        inputs=[0],
+        outputs=[3],
+    )
+)
+
+
+def test_taps_that_change_what_is_computed_get_no_good_certificate(agent: LocalAgent, tmp_path: Path) -> None:
+    with Otherwise(LOCAL, agent.address, agent.token) as board:
+        recording = run(board, SHIFTED, listed({0: np.zeros(4, np.float32)}), tmp_path / "rec")
+    certificate = recording.manifest.certificate
+    assert certificate is not None
+    assert (certificate.outputs_equal, certificate.deterministic, certificate.good) == (False, True, False)
+    assert certificate.differing == ("#3",)
+    with pytest.raises(NoCertificate):
+        recording.check_counts()
 
 
 def test_the_evidence_names_outputs_that_differ_and_shared_tensors_that_disagree() -> None:
