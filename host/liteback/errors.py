@@ -8,7 +8,7 @@ LitebackError
 │   ├── HostKeyError ...... 4    the board's host key, or a direct connection's certificate, is unknown or has changed
 │   ├── AgentIncompatible . 5    agent or runtime missing, too old, too new
 │   └── RunFailed ......... 6    a session ended early; what was recorded is kept
-├── NoCertificate ......... 7    the taps changed what they measure
+├── NoCertificate ......... 7    the taps changed what they measure, or the model does not repeat itself
 └── ModelError ............ 8
     ├── InvalidModel               the file is not a TensorFlow Lite model, or is damaged
     ├── UnsupportedModel           the file is fine; liteback cannot reconstruct it, and lists why
@@ -82,7 +82,7 @@ class RunFailed(BoardError):
 
 
 class NoCertificate(LitebackError):
-    """The tapped runs do not give the untouched model's outputs, so nothing they measured counts."""
+    """The tapped runs, or the same run twice, do not give the untouched model's outputs: nothing measured counts."""
 
     exit_code = 7
 

@@ -30,6 +30,22 @@ class Certificate:
     def good(self) -> bool:
         return self.samples > 0 and self.outputs_equal and self.shared_equal and self.deterministic
 
+    @property
+    def problem(self) -> str:
+        """What the certificate lacks, and what to do, in sentences; empty where it is good."""
+        if self.good:
+            return ""
+        if not self.deterministic:
+            return (
+                "the model does not repeat itself: untouched, run again on the same inputs, it gave other bits. "
+                "If it draws random numbers, no layer can be compared; else try --threads 1, or --kernels reference."
+            )
+        differing = f" (the output {', '.join(self.differing)} has other bits)" if self.differing else ""
+        return (
+            f"the taps changed what they measure{differing}. "
+            "Capture anew with --kernels builtin, or tap fewer tensors with --select."
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "differing": list(self.differing), "good": self.good}
 

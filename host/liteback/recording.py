@@ -215,7 +215,7 @@ class Recording:
 
         Raises:
             RunFailed: the recording is not complete.
-            NoCertificate: its taps changed what they measured.
+            NoCertificate: its taps changed what they measured, or the model does not repeat itself.
         """
         certificate = self.manifest.certificate
         if certificate is None:
@@ -225,8 +225,7 @@ class Recording:
             )
         if not certificate.good:
             raise NoCertificate(
-                f"The recording {self.path} has no good certificate: the taps changed what they measure, and no number "
-                "of it counts. Capture anew with --kernels builtin, or tap fewer tensors with --select."
+                f"No number of the recording {self.path} counts, for it has no good certificate: {certificate.problem}"
             )
 
     @property

@@ -16,7 +16,6 @@ from .comparison.gates import Gate, broken_gates
 from .comparison.metrics import json_number
 from .comparison.result import MODES, Comparison
 from .emit.emission import Emission, Numerics
-from .errors import NoCertificate
 from .export.patch import Patched, patch
 from .files import write_output
 from .inputs import Inputs
@@ -82,7 +81,7 @@ def roundtrip(
 
     Raises:
         UsageError: the folder cannot be written.
-        NoCertificate: the taps changed what they measure.
+        NoCertificate: the taps changed what they measure, or the model does not repeat itself.
         InvalidModel, UnsupportedModel, ModelRefused, RunFailed, BoardUnreachable: see the stages.
     """
     inspection = inspect(data)
@@ -90,9 +89,7 @@ def roundtrip(
     emission = reconstruction(data, "float")
     before = Recording.is_complete_at(folder / "recording")
     recording = capture(board, source, data, inputs, folder / "recording", options, progress=progress)
-    certificate = recording.manifest.certificate
-    if certificate is None or not certificate.good:
-        raise NoCertificate(f"The taps changed what they measure: no number counts. See {recording.path}.")
+    recording.check_counts()
     # Not before the capture, which refuses a folder where another file's trip lies.
     write_output(folder / "inspect.json", _json(inspection.to_json()))
     save(emission, folder / "model.keras")

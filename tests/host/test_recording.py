@@ -294,6 +294,7 @@ def test_what_does_not_count_says_what_to_do(recording: Recording) -> None:
     for certificate, error, exit_code, says in (
         (None, RunFailed, 6, "Run the same `liteback capture` again: it goes on where it stopped."),
         (replace(GOOD, outputs_equal=False), NoCertificate, 7, "no good certificate: the taps changed what they meas"),
+        (replace(GOOD, deterministic=False), NoCertificate, 7, "no good certificate: the model does not repeat itself"),
     ):
         other = Recording(recording.path, replace(recording.manifest, certificate=certificate))
         for refuse in (Recording.check_counts, partial(compare, "model.keras"), calibrate):

@@ -89,13 +89,9 @@ def capture(
 
 def certified(document: dict[str, Any]) -> dict[str, Any]:
     """The document of a capture that counts. Raises: NoCertificate."""
-    from ..errors import NoCertificate
+    from ..recording import Recording
 
-    if not document["certificate"]["good"]:
-        raise NoCertificate(
-            f"The taps changed what they measure (see {document['recording']}/manifest.json): no number of this "
-            "recording counts. Try --kernels builtin, or tap fewer tensors with --select."
-        )
+    Recording.open(document["recording"]).check_counts()
     return document
 
 
@@ -176,11 +172,10 @@ def prove(
 
 def raise_unproven(proof: Proof, failures: list[str]) -> None:
     """Raises: NoCertificate, GateFailed, unless the proof is one."""
-    from ..errors import NoCertificate
     from ..prove import other_interface
 
-    if not proof.certified:
-        raise NoCertificate("The taps changed what they measure: no number of this proof counts.")
+    for side in (proof.old, proof.new):
+        side.recording.check_counts()
     if proof.interface:
         raise other_interface(proof.interface)
     raise_gates(failures)
