@@ -117,9 +117,13 @@ def _interrupted(interrupt: BaseException, arguments: Sequence[str]) -> int:
 
 def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
     """The interrupt of which an error tells: TensorFlow makes an ImportError of one, and what ends early may fail."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    seen = set[int]()  # a library may raise an error from itself
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error
+    return None
 
 
 def _failed(error: LitebackError, arguments: Sequence[str]) -> int:

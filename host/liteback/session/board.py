@@ -123,11 +123,15 @@ class Board:
             try:
                 return call()
             except BoardUnreachable as error:
-                if self._link is None or not self._comes_back(self._link):
-                    failure = (self._link and self._link.failure) or error
-                    if isinstance(failure, BoardError):
-                        failure.kept = error.kept
-                    raise failure from error
+                if self._link is None:
+                    raise
+                if self._comes_back(self._link):
+                    continue
+                if self._link.failure is None:
+                    raise
+                if isinstance(self._link.failure, BoardError):
+                    self._link.failure.kept = error.kept
+                raise self._link.failure from error
         return call()
 
     def put_model(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> str:

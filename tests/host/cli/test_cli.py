@@ -408,3 +408,25 @@ def test_ctrl_c_leaves_no_process_and_can_be_resumed(shared_models: Path, tmp_pa
     assert not alive
     leftovers = [p for p in (tmp_path / "rec").rglob(".*")]
     assert leftovers == []
+
+
+def test_an_agent_that_is_killed_ends_the_command(tmp_path: Path) -> None:
+    """At once, with the board's exit code and what is kept."""
+    (tmp_path / "endless.tflite").write_bytes(small_models.endless())
+    np.savez(tmp_path / "x.npz", in_0=np.zeros((1, 1), np.int32))
+    arguments = ["capture", tmp_path / "endless.tflite", "--inputs", tmp_path / "x.npz", "-o", tmp_path / "rec"]
+    command = [sys.executable, "-m", "liteback", *map(str, arguments)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (tmp_path / "rec" / "manifest.json").exists():
+        time.sleep(0.05)
+    (agent,) = psutil.Process(process.pid).children()
+    agent.kill()
+    try:
+        _, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 3, stderr
+    assert "The board's agent failed while running sample 0 (UNAVAILABLE)" in stderr
+    assert f"What is recorded is kept in {tmp_path / 'rec'}" in stderr
+    assert stderr.count("\n") == 1
