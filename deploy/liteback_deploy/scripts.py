@@ -9,8 +9,12 @@ from importlib.resources import files
 from liteback_deploy.errors import Unsuitable
 from liteback_deploy.ssh import RUN_SECONDS, Completed, Connection
 
-# What a failed script says -> what to do.
+# What a failed script says -> what to do; the first that fits.
 _REMEDIES = (
+    (
+        r"cannot listen on \[::\]",
+        "Another program has the port, or it is below 1024 and for root alone: `--direct-port` chooses another.",
+    ),
     (r"No space left on device|Disk quota exceeded", "Make room on the board (`df -h ~` shows it) and try again."),
     (r"Read-only file system", "Remount it writable, or find out why it is not: `dmesg | tail` on the board."),
     (r"Permission denied", "Is the home folder the user's own? `ls -ld ~ ~/.local` on the board."),
@@ -60,6 +64,11 @@ def checked(
 def check(result: Completed, doing: str, connection: Connection) -> None:
     """Raises: Unsuitable, unless the script succeeded."""
     if result.code:
-        said = (result.stderr.strip() or result.stdout.strip())[-2000:]
+        said = _last_lines(result.stderr.strip() or result.stdout.strip())
         remedy = next((r for pattern, r in _REMEDIES if re.search(pattern, said)), "`liteback doctor` looks closer.")
         raise Unsuitable(f"{doing} on {connection.endpoint} failed with code {result.code}: {said}\n{remedy}")
+
+
+def _last_lines(said: str, characters: int = 2000) -> str:
+    """The end of what a script said, in whole lines."""
+    return said if len(said) <= characters else said[-characters:].partition("\n")[2] or said[-characters:]

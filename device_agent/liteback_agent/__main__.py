@@ -73,7 +73,7 @@ def listen(running: grpc.Server, address: str, credentials: Optional[grpc.Server
     """Bind to an address; it, with the port that was had.
 
     Raises:
-        RuntimeError: it is in use, or is none of this machine's.
+        RuntimeError: it is in use, for root alone (a port below 1024), or none of this machine's.
     """
     try:
         if credentials is None:
@@ -81,7 +81,8 @@ def listen(running: grpc.Server, address: str, credentials: Optional[grpc.Server
         else:
             port = running.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise RuntimeError(f"cannot listen on {address}: {error}") from error
+        why = "it is in use, for root alone, or none of this machine's"
+        raise RuntimeError(f"cannot listen on {address}: {why}") from error
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 

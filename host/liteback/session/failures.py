@@ -32,12 +32,13 @@ _STATUSES: dict[grpc.StatusCode, type[LitebackError]] = {
 _ADVICE = {
     "bad-data": "The connection or the memory damaged the data; try again.",
     "busy": "Wait for the other sessions, or start the agent with a larger --max-sessions.",
-    "invoke-timeout": "Allow more time, capture fewer tensors at once, or see whether the model hangs.",
-    "memory-limit": "Allow more memory, or capture fewer tensors at once.",
+    "invoke-timeout": "See whether the model hangs; capture fewer tensors at once (--select, --budget), or start the "
+    "agent with a larger --invoke-limit.",
+    "memory-limit": "Allow more (--memory), or capture fewer tensors at once (--select, --budget).",
     "model-refused": "`liteback inspect` lists its operators; --runtime and --delegate choose what runs them.",
     "no-runtime": "`liteback doctor` lists what the board has.",
     "no-such-model": "Upload the model, then open the session.",
-    "worker-died": "The model crashed the board's runtime; the agent goes on, another session can be opened.",
+    "worker-died": "The agent goes on: another session can be opened.",
 }
 
 
