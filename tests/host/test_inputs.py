@@ -118,6 +118,7 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         tensor(3, signature=(-1, 4)),
         tensor(4),
         tensor(5),
+        tensor(6, "int8", (1, 4), HALVES),
     )
     path = saved(
         tmp_path,
@@ -126,6 +127,7 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         t2=np.full((2, 4), np.nan),
         in_4=np.zeros((2, 4), np.uint8),
         in_5=np.full((2, 4), 1e300),
+        in_6=np.full((2, 4), 200, np.uint8),
         who=np.zeros(3),
     )
     with pytest.raises(UsageError) as caught:
@@ -136,8 +138,9 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
         "in_1 't1': uint8 [1, 4] does not take int64 values from 256 to 256",
         "in_2 't2': int8 [1, 4] does not take NaN",
         "in_3 't3': float32 [?, 4] is missing",
-        "in_4 't4': float32 [1, 4] does not take uint8 values",
+        "in_4 't4': float32 [1, 4] does not take uint8 values: store real numbers, scaled as in training, as float32",
         "in_5 't5': float32 [1, 4] does not take float64 values beyond the range of float32",
+        "in_6 't6': int8 [1, 4] does not take uint8 values from 200 to 200: integers are codes; real numbers",
     ):
         assert line in str(caught.value)
 
@@ -153,9 +156,11 @@ def test_a_name_two_tensors_share_names_neither(tmp_path: Path) -> None:
         read_inputs(saved(tmp_path, t0=np.zeros((1, 4))), graph(tensor(0), twin))
 
 
-@pytest.mark.parametrize("array", [np.float32(1), np.zeros((0, 4), np.float32)])
-def test_arrays_without_samples(tmp_path: Path, array: Any) -> None:
-    with pytest.raises(UsageError, match="its leading axis counts samples"):
+@pytest.mark.parametrize(
+    ("array", "why"), [(np.float32(1), "its leading axis counts samples"), (np.zeros((0, 4), "f"), "it has no samples")]
+)
+def test_arrays_without_samples(tmp_path: Path, array: Any, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
         read_inputs(saved(tmp_path, t0=array), graph(tensor(0)))
 
 
@@ -270,6 +275,13 @@ def test_a_folder_of_nothing_or_of_both(tmp_path: Path) -> None:
     sound(tmp_path / "a.wav", [0])
     with pytest.raises(UsageError, match="both"):
         read_inputs(tmp_path, net)
+
+
+def test_of_a_folder_nothing_is_said_of_arrays(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(UsageError, match=r"a\.png: cannot identify") as caught:
+        read_inputs(tmp_path, graph(tensor(0, "uint8", (1, 2, 3, 3))))
+    assert "array" not in str(caught.value)
 
 
 # --- sounds ------------------------------------------------------------------------------------------------

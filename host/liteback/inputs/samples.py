@@ -79,7 +79,8 @@ def fit_dtype(value: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     if value.dtype.kind in "iu" and dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if value.size and not limits.min <= int(value.min()) <= int(value.max()) <= limits.max:
-            raise Mismatch(f"{value.dtype} values from {value.min()} to {value.max()}")
+            codes = ": integers are codes; real numbers, as float32, are quantized" if tensor.is_quantized else ""
+            raise Mismatch(f"{value.dtype} values from {value.min()} to {value.max()}{codes}")
         return value.astype(dtype)
     if value.dtype.kind == dtype.kind and dtype.kind in "fc":
         with np.errstate(over="ignore"):  # said below
@@ -87,7 +88,12 @@ def fit_dtype(value: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
         if not np.array_equal(np.isfinite(cast), np.isfinite(value)):
             raise Mismatch(f"{value.dtype} values beyond the range of {dtype}")
         return cast
-    raise Mismatch(f"{value.dtype} values")
+    real = (
+        ": store real numbers, scaled as in training, as float32"
+        if value.dtype.kind in "iu" and dtype.kind == "f"
+        else ""
+    )
+    raise Mismatch(f"{value.dtype} values{real}")
 
 
 def is_quantizing(value: NDArray[Any], tensor: Tensor) -> bool:

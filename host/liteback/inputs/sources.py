@@ -151,7 +151,8 @@ def _names(graph: Graph, signatures: Sequence[Signature]) -> dict[str, int]:
 def _split(array: NDArray[Any], tensor: Tensor) -> list[NDArray[Any]]:
     """The samples along the leading axis, each as the tensor takes it. Raises: Mismatch."""
     if array.ndim == 0 or len(array) == 0:
-        raise Mismatch(f"an array of shape {list(array.shape)}: its leading axis counts samples")
+        why = "it has no samples" if array.ndim else "its leading axis counts samples"
+        raise Mismatch(f"an array of shape {list(array.shape)}: {why}")
     return [fit_dtype(fit_shape(np.asarray(value), tensor), tensor) for value in array]
 
 
@@ -160,10 +161,10 @@ def _raise(problems: Sequence[str], path: Path, graph: Graph) -> None:
         return
     expected = "\n".join(f"  {describe(graph, p)}" for p in range(len(graph.inputs)))
     listed = "\n".join(f"  - {p}" for p in problems)
+    of_arrays = "\nAn array's leading axis counts samples; its name is the input's, a signature's, or in_K."
     raise UsageError(
         f"The inputs in {path} do not fit the model:\n{listed}\n"
-        f"The model takes, for each sample:\n{expected}\n"
-        "An array's leading axis counts samples; its name is the input's, a signature's, or in_K."
+        f"The model takes, for each sample:\n{expected}{'' if path.is_dir() else of_arrays}"
     )
 
 
