@@ -50,6 +50,7 @@ CASES = [
 for _how in ("SUM", "MAX", "MIN", "PROD"):
     CASES += [
         Case(f"UNSORTED_SEGMENT_{_how}", [ROWS, IDS, const(4, "int32")]),
+        Case(f"UNSORTED_SEGMENT_{_how}", [const(ROWS), IDS, const(4, "int32")], name="constant-data"),
         Case(f"UNSORTED_SEGMENT_{_how}", [ints(5, 2), const(IDS), vector(4)[0]], outputs=I32, name="computed-count"),
         Case(
             f"UNSORTED_SEGMENT_{_how}", [ints(5), vector(0, -1, 1, 0, -1), const(2, "int32")], {}, I32, name="left-out"
