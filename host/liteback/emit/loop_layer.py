@@ -89,15 +89,16 @@ class RecurrentLoops:
             raise NotImplementedError("its weights are no constants, or its sequence is one")
         zeros = all(is_zero(builder.graph, node.inputs[k]) for k in found.states)
         given = {} if zeros else _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
+        config = {**found.cell.config, "return_sequences": found.every_step}
         if found.mask is not None:
+            config["zero_output_for_mask"] = not found.held
             given["mask"] = ops.squeeze(self._with_batch_first(node.inputs[found.mask], builder), -1)
         with_states = any(_is_read(builder.graph, node.outputs[k]) for k in found.states)
-        config = {**found.cell.config, "return_sequences": found.every_step, "return_state": with_states}
         recipe = Layer(
             getattr(keras.layers, found.cell.layer),
             sequence,
             weights,
-            {**config, "use_bias": bool(found.cell.biases)},
+            {**config, "return_state": with_states, "use_bias": bool(found.cell.biases)},
             given=given,
         )
         value = builder.called(recipe, f"{builder.prefix}{found.cell.layer.lower()}_{node.index:03d}")

@@ -23,9 +23,9 @@ MOST_STATES = 3  # of a loop: h and c of an LSTM, and the last result where step
 class Recurrence:
     """A recurrent layer in a loop.
 
-    x, mask, states, results: their places among the loop's values; held: that of the last result, where steps are
-    masked. x and results are (time, batch, features), a mask is (time, batch, 1); results hold one step where the layer
-    gives its last alone.
+    x, mask, states, results: their places among the loop's values; held: that of the last result, where it stands in
+    for those of the steps that are masked; without one, zeros do. x and results are (time, batch, features), a mask is
+    (time, batch, 1); results hold one step where the layer gives its last alone.
     """
 
     cell: Cell
@@ -62,15 +62,22 @@ def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence
         if not _runs_through(graph.tensors[node.inputs[x]], index, lengths, loop, steps):
             continue
         for mask, choice in [(None, None), *((k, term) for k, i, term in sequences if i == index and k != x)]:
-            for order in permutations(states):
-                held, own = (order[:1], order[1:]) if mask is not None else ((), order)
+            for held, own in _shares(states, mask is not None):
                 for cell, result in loop.cells(step, own, choice, held):
                     every_step = loop.stores(results[0], index, result)
-                    found = Recurrence(cell, x, mask, own, results[0], every_step, tuple(held))
+                    found = Recurrence(cell, x, mask, own, results[0], every_step, held)
                     whole = every_step or loop.keeps(results[0], result)
                     if whole and all(is_zero(graph, node.inputs[k]) for k in held) and _fits(found, shapes, body):
                         return found
     return None
+
+
+def _shares(places: Sequence[int], masked: bool) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """What values may be for: the last result, which only a masked layer may need, and the states."""
+    for order in permutations(places):
+        yield (), order
+        if masked:
+            yield order[:1], order[1:]
 
 
 def is_zero(graph: Graph, tensor: int) -> bool:
@@ -178,7 +185,8 @@ class Loop:
     def cells(self, x: int, places: Sequence[int], mask: int | None, held: Sequence[int]) -> Iterator[tuple[Cell, int]]:
         """The cells that make of these states what the body makes of them, each with the term of its result.
 
-        mask: the term that decides whether a step is taken; `held` is then the place of the last result.
+        mask: the term that decides whether a step is taken. held: the place of the last result, which a step that is
+        not taken repeats; without one, its result is zero.
         """
         t, states = self.terms, [self.values[k] for k in places]
 
@@ -186,7 +194,7 @@ class Loop:
             return new if mask is None else t("SELECT_V2", mask, new, old)
 
         for cell in (cell for kind in KINDS.get(len(states), ()) for cell in kind(t, x, *states)):
-            result = chosen(cell.after[0], self.values[held[0]]) if held else cell.after[0]
+            result = chosen(cell.after[0], self.values[held[0]] if held else t.number(0))
             after = [*(result for _ in held), *map(chosen, cell.after, states)]
             if [self.results[k] for k in (*held, *places)] == after:
                 yield cell, result

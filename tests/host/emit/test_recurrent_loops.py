@@ -80,6 +80,18 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         lambda: stack(layers.Masking(), layers.GRU(6)),
         ["NotEqual", "Any", "Any", "Reshape", "Where", "Squeeze", "GRU"],
     ),
+    "both-ways-masked": (  # whose results of masked steps are zeros
+        lambda: stack(
+            layers.Masking(),
+            layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
+            layers.GRU(3),
+            layers.Dense(2),
+        ),
+        [
+            *("NotEqual", "Any", "Any", "Reshape", "Where", "Flip", "Flip", "Squeeze", "Squeeze"),
+            *("LSTM", "LSTM", "Flip", "Concatenate", "Squeeze", "GRU", "Dense"),
+        ],
+    ),
     "lstm-dropout": (
         lambda: stack(layers.LSTM(5, dropout=0.1, recurrent_dropout=0.1), layers.Dense(3)),
         ["LSTM", "Dense"],
