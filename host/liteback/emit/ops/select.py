@@ -36,8 +36,9 @@ def soft_non_max_suppression(boxes, scores, size, iou_threshold, score_threshold
 def _suppress(boxes, scores, size, iou_threshold, score_threshold, sigma):
     """Unlike TensorFlow's, the kernel drops a box whose scores decay too, where it overlaps by iou_threshold or more.
 
-    Of boxes of equal scores the first comes first; the runtime's order is that of its heap. Source: NonMaxSuppression,
-    kernels/internal/reference/non_max_suppression.h (v2.14.0).
+    It drops a chosen box in the same way: one without an area, which overlaps nothing, is chosen again, for as long as
+    there are fewer choices than boxes. Of boxes of equal scores the first comes first; the runtime's order is that of
+    its heap. Source: NonMaxSuppression, kernels/internal/reference/non_max_suppression.h (v2.14.0).
     """
     size, iou_threshold, score_threshold, sigma = (
         tf.reshape(v, ()) for v in (size, iou_threshold, score_threshold, sigma)
@@ -49,14 +50,15 @@ def _suppress(boxes, scores, size, iou_threshold, score_threshold, sigma):
         left, _, _ = state
         best = tf.argmax(left, output_type=tf.int32)
         overlap = _overlap(boxes, boxes[best])
-        kept = (overlap < iou_threshold) & (tf.range(tf.size(left)) != best) & (left > gone)
+        kept = (overlap < iou_threshold) & (left > gone)
         decayed = left * tf.exp(scale * overlap * overlap)
         return tf.where(kept & (decayed > score_threshold), decayed, gone), best, left[best]
 
+    most = tf.math.count_nonzero(scores > score_threshold, dtype=tf.int32)
     boxes, scores = tf.pad(boxes, [(0, 1), (0, 0)]), tf.pad(scores, [(0, 1)], constant_values=gone)  # at least one
     start = (tf.where(scores > score_threshold, scores, gone), tf.constant(0), tf.constant(0, scores.dtype))
     _, indices, chosen = tf.scan(choose, tf.range(size), start)
-    found = chosen > gone
+    found = (chosen > gone) & (tf.range(size) < most)
     return tf.where(found, indices, 0), tf.where(found, chosen, 0), tf.reduce_sum(tf.cast(found, tf.int32))
 
 
