@@ -39,6 +39,7 @@ TYPES = {
     "uint32": schema.TensorType.UINT32,
     "uint16": schema.TensorType.UINT16,
     "int4": schema.TensorType.INT4,
+    "uint4": schema.TensorType.UINT4,
     "int2": schema.TensorType.INT2,
 }
 

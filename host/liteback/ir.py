@@ -62,9 +62,9 @@ class Step(NamedTuple):
 class Tensor:
     """A tensor of the file.
 
-    dtype: numpy's name, or "string", "resource", "variant", "int4", "int2". shape: as the file has it (1 where it is
-    not known). shape_signature: the same with -1 for what may vary. data: the constant's codes, or None for what is
-    computed at run time.
+    dtype: numpy's name, or "string", "resource", "variant", "int4", "int2", "uint4". shape: as the file has it (1 where
+    it is not known). shape_signature: the same with -1 for what may vary. data: the constant's codes, or None for what
+    is computed at run time.
     """
 
     index: int
@@ -95,11 +95,13 @@ class Tensor:
         return math.prod(self.shape) * itemsize(self.dtype)
 
 
-PACKED_BITS = {"int4": 4, "int2": 2}  # an element takes less than a byte of the file, which begins with the low bits
+# An element takes less than a byte of the file, which begins with the low bits.
+PACKED_BITS = {"int4": 4, "int2": 2, "uint4": 4}
 QUANTIZED_TYPES = (*PACKED_BITS, "int8", "uint8", "int16", "int32", "int64")
 CODE_RANGE = {
     "int2": (-2, 1),
     "int4": (-8, 7),
+    "uint4": (0, 15),
     "int8": (-128, 127),
     "uint8": (0, 255),
     "int16": (-32768, 32767),
@@ -107,8 +109,9 @@ CODE_RANGE = {
 
 
 def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """The numpy type that holds a tensor's codes in memory (int4 and int2 are held in int8)."""
-    held = {**dict.fromkeys(PACKED_BITS, "int8"), "string": "object", "resource": "int32", "variant": "int32"}
+    """The numpy type that holds a tensor's codes in memory (int4 and int2 are held in int8, uint4 in uint8)."""
+    packed = {name: "int8" if name.startswith("int") else "uint8" for name in PACKED_BITS}
+    held = {**packed, "string": "object", "resource": "int32", "variant": "int32"}
     return np.dtype(held.get(dtype, dtype))
 
 

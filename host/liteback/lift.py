@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from . import custom_options, sparse
 from .errors import InvalidModel
 from .flatbuffer.parse import FlatModel, parse
-from .ir import ABSENT, PACKED_BITS, Graph, Model, Node, Quantization, Signature, Tensor
+from .ir import ABSENT, PACKED_BITS, Graph, Model, Node, Quantization, Signature, Tensor, numpy_dtype
 from .packing import unpack
 from .words import counted
 
@@ -258,7 +258,7 @@ def _constant(
         problems.append(f"{where}: {len(payload)} bytes of data for {elements} elements of {dtype}")
         return None
     if dtype in PACKED_BITS:
-        return unpack(payload, PACKED_BITS[dtype])[:elements].reshape(shape)
+        return unpack(payload, PACKED_BITS[dtype], numpy_dtype(dtype))[:elements].reshape(shape)
     return np.frombuffer(payload, np.dtype(dtype).newbyteorder("<")).reshape(shape) if itemsize else None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from liteback.ir import CODE_RANGE, PACKED_BITS
+from liteback.ir import CODE_RANGE, PACKED_BITS, numpy_dtype
 from liteback.packing import pack, unpack
 
 
@@ -27,7 +27,8 @@ def test_the_first_code_is_in_the_low_bits(bits: int, codes: list[int], packed: 
 def test_codes_come_back(data: Any, dtype: str) -> None:
     low, high = CODE_RANGE[dtype]
     shape = npst.array_shapes(min_dims=0, max_dims=3)
-    codes: NDArray[np.int8] = data.draw(npst.arrays(np.int8, shape, elements=st.integers(low, high)))
+    held = numpy_dtype(dtype)
+    codes: NDArray[Any] = data.draw(npst.arrays(held, shape, elements=st.integers(low, high)))
     packed = pack(codes, PACKED_BITS[dtype])
     assert len(packed) == -(-codes.size * PACKED_BITS[dtype] // 8)
-    assert np.array_equal(unpack(packed, PACKED_BITS[dtype])[: codes.size].reshape(codes.shape), codes)
+    assert np.array_equal(unpack(packed, PACKED_BITS[dtype], held)[: codes.size].reshape(codes.shape), codes)

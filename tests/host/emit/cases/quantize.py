@@ -9,6 +9,7 @@ CHANNELS = [0.05, 0.08, 0.03]
 
 CASES = [
     Case("QUANTIZE", [rand(2, 3)], outputs=[Out("int8", 0.02, 3)], name="int8"),
+    Case("QUANTIZE", [rand(2, 9) * 3], outputs=[Out("uint4", 0.2, 8)], name="uint4", version=2, newer=True),
     Case("QUANTIZE", [codes(2, 3)], outputs=[Out("uint8", 0.07, 100)], name="requantize", version=2),
     Case("QUANTIZE", [rand(2, 3)], outputs=[Out("int16", 1e-4)], name="int16", version=2),
     Case("DEQUANTIZE", [codes(2, 3, zero_point=7)], name="int8", version=2),

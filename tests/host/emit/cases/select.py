@@ -24,7 +24,7 @@ CASES = [
     *(
         Case(
             f"NON_MAX_SUPPRESSION_{version}",
-            [np.float32(SCORES < best)[:, None] * CORNERS, SCORES, const(12, "int32"), *THRESHOLDS, *sigma],
+            [np.float32(best > SCORES)[:, None] * CORNERS, SCORES, const(12, "int32"), *THRESHOLDS, *sigma],
             outputs=outputs,
             name=f"without-area-above-{best}",
         )
