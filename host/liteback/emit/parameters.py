@@ -29,11 +29,11 @@ def parameters(graph: Graph, graphs: Sequence[Graph], running: tuple[int, ...] =
 
     graphs: all of the file. running: those that `graph` is run by.
     """
-    consumers, learned = graph.consumers(), _learned(graph)
+    consumers, learned, scaled = graph.consumers(), _learned(graph), _scaled(graph)
     readers: dict[int, int] = {}  # node -> the constant
     for node in graph.nodes:
         for constant in _constants(node, graph):
-            if all(_trains(n, constant, graph, learned) for n in consumers[constant.index]):
+            if all(_trains(n, constant, graph, learned, scaled) for n in consumers[constant.index]):
                 readers[node.index] = constant.index
     found: dict[int, str] = {}
     for node in graph.nodes:
@@ -100,7 +100,23 @@ def _learned(graph: Graph) -> Mapping[int, int]:
     return found
 
 
-def _trains(node: Node, constant: Tensor, graph: Graph, learned: Mapping[int, int]) -> bool:
+def _scaled(graph: Graph) -> Mapping[int, tuple[int, ...]]:
+    """The factors that normalize (RSQRT) -> (); their products with a constant, and what these are -> its shape.
+
+    Scale and shift of groups, or of several axes, have more than one axis, as a table of positions has.
+    """
+    found: dict[int, tuple[int, ...]] = {}
+    for node in graph.nodes:
+        found.update((t, ()) for t in node.outputs if node.op == "RSQRT")
+        shapes = [found[t] for t in node.inputs if t in found] if node.op == "MUL" else []
+        for shape in [*shapes, *(c.shape for c in _constants(node, graph) if shapes)]:
+            found.update((t, shape) for t in node.outputs if shape)
+    return found
+
+
+def _trains(
+    node: Node, constant: Tensor, graph: Graph, learned: Mapping[int, int], scaled: Mapping[int, tuple[int, ...]]
+) -> bool:
     """Whether a node adds the bias that a layer does not have, or scales or shifts the channels of what is learned."""
     if constant.index not in [t.index for t in _constants(node, graph)]:
         return False
@@ -111,7 +127,8 @@ def _trains(node: Node, constant: Tensor, graph: Graph, learned: Mapping[int, in
     along = result[len(result) - len(channels) :]
     if operand not in learned or any(d not in (1, r) for d, r in zip(channels, along, strict=True)):
         return False
-    if sum(d > 1 for d in channels) == 1:
+    normalizes = scaled.get(operand) == (constant.shape if ROLES[node.op] == "bias" else ())
+    if normalizes or sum(d > 1 for d in channels) == 1:
         return constant.home is not None or _is_learned(np.asarray(constant.data))
     return ROLES[node.op] == "bias" and learned[operand] == math.prod(channels) and channels == along
 

@@ -49,6 +49,14 @@ def scaled_before() -> keras.Model:
     return keras.Model(x, layers.Add()([y, layers.ReLU()(z)]))
 
 
+def groups() -> keras.Model:
+    """Scales and shifts of groups of channels, and of a whole image, have several axes."""
+    x = keras.Input((6, 6, 4))
+    y = layers.Conv2D(6, 3, activation="relu")(layers.GroupNormalization(2)(x))
+    y = layers.LayerNormalization(axis=[1, 2, 3])(y)
+    return keras.Model(x, layers.GlobalAveragePooling2D()(y))
+
+
 def cells() -> keras.Model:
     """Cells on top of each other, which stay a loop: it adds their biases itself."""
     x = keras.Input((5, 3), batch_size=1)
@@ -56,7 +64,9 @@ def cells() -> keras.Model:
     return keras.Model(x, layers.Dense(2)(layers.RNN(stacked)(x)))
 
 
-NETWORKS: dict[str, Callable[[], keras.Model]] = {f.__name__: f for f in (steps, transformer, scaled_before, cells)}
+NETWORKS: dict[str, Callable[[], keras.Model]] = {
+    f.__name__: f for f in (steps, transformer, scaled_before, groups, cells)
+}
 LOOPS = frozenset({"cells"})  # no layer of Keras' is one, and TensorFlow's calibration dies of one (2.19)
 
 
