@@ -41,6 +41,7 @@ ENTRIES: Mapping[str, Mapping[int, Any]] = {
     "MIRROR_PAD": {1: (0, 0)},
     "TILE": {1: 1},
 }
+BLOCKS = frozenset({"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"})
 LIFTED = "lifted"  # an option of an operator that has an axis more than in the file, where axes may decide its kernel
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
@@ -58,6 +59,8 @@ def per_sample(graph: Graph) -> Graph:
             writer.reshape(node.index, node.inputs[moving[0]], node.outputs[0])
         elif node.op == "BROADCAST_TO":
             writer.tile(node)
+        elif node.op in BLOCKS and moving == [0] and all(graph.tensors[t].data is not None for t in node.inputs[1:]):
+            writer.blocks(node)
         elif works_on_first_axis(node, graph, moving):
             writer.lift(node, moving)
         else:
@@ -113,11 +116,12 @@ class _Writer:
 
     def reshape(self, index: int | None, source: int, target: int) -> None:
         """index: the number of the file's operator that it is, None for one that the file does not have."""
-        # The file's operators keep their numbers, also where a pass has left some of them out.
-        beyond = 1 + max(node.index for node in self.graph.nodes)
-        number = beyond + len(self.nodes) if index is None else index
         shape = (-1, *self.tensors[target].shape[1:])
-        self.nodes.append(Node(number, "RESHAPE", (source,), (target,), {"new_shape": shape}))
+        self.nodes.append(Node(self.number(index), "RESHAPE", (source,), (target,), {"new_shape": shape}))
+
+    def number(self, index: int | None) -> int:
+        """A node's: the file's operators keep theirs, also where a pass has left some of them out."""
+        return 1 + max(node.index for node in self.graph.nodes) + len(self.nodes) if index is None else index
 
     def lift(self, node: Node, moving: Sequence[int]) -> None:
         """The same with an axis for the samples before the others."""
@@ -150,6 +154,44 @@ class _Writer:
         self.reshape(None, x.index, source)
         self.nodes.append(replace(node, op="TILE", inputs=inputs, outputs=(result,), options={}))
         self.reshape(None, result, y.index)
+
+    def blocks(self, node: Node) -> None:
+        """What takes space apart into the batch, or puts it together: the parts of each sample stay side by side."""
+        x, y = (self.tensors[t] for t in (node.inputs[0], node.outputs[0]))
+        counts, edges = (np.asarray(self.tensors[t].data) for t in node.inputs[1:])
+        whole, part = (x, y) if node.op == "SPACE_TO_BATCH_ND" else (y, x)
+        rank = counts.size
+        small, rest = part.shape[1 : 1 + rank], part.shape[1 + rank :]
+        mixed = [d for pair in zip(small, counts.tolist(), strict=True) for d in pair]
+        even = [a * b for a, b in zip(mixed[::2], mixed[1::2], strict=True)]
+        within = self.tensor(whole, (1, *mixed, *rest))
+        before = self.tensor(whole, (1, *mixed[1::2], *small, *rest))
+        padded = self.tensor(whole, (1, *even, *rest)) if edges.any() else whole.index
+        last = range(2 * rank + 1, 2 * rank + 1 + len(rest))
+        order = np.array([0, *range(2, 2 * rank + 1, 2), *range(1, 2 * rank, 2), *last], np.int32)
+        unmoved = np.zeros((len(rest), 2), edges.dtype)
+        edges = np.concatenate([np.zeros((1, 2), edges.dtype), edges, unmoved])
+        if whole is x:
+            if padded != x.index:
+                self.move("PAD", x.index, padded, edges)
+            self.reshape(None, padded, within)
+            self.move("TRANSPOSE", within, before, order)
+            self.reshape(node.index, before, y.index)
+        else:
+            self.reshape(None, x.index, before)
+            self.move("TRANSPOSE", before, within, np.argsort(order))
+            self.reshape(None if padded != y.index else node.index, within, padded)
+            if padded != y.index:
+                self.move("SLICE", padded, y.index, edges[:, 0], np.array([-1, *y.shape[1:]]), index=node.index)
+
+    def move(self, op: str, source: int, target: int, *constants: NDArray[Any], index: int | None = None) -> None:
+        """An operator that moves values as constants say; index: as `reshape` takes it."""
+        inputs = []
+        for data in constants:
+            inputs.append(len(self.tensors))
+            shape = tuple(data.shape)
+            self.tensors.append(Tensor(inputs[-1], "", "int32", shape, shape, data=data.astype(np.int32)))
+        self.nodes.append(Node(self.number(index), op, (source, *inputs), (target,)))
 
     def whole(self, node: Node) -> Node:
         """A slice that takes the one sample: it takes all there are."""

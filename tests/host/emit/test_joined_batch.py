@@ -55,7 +55,16 @@ def part(begin: list[int], size: list[int]) -> tuple[tuple[Array, ...], Any]:
     return (np.int32(begin), np.int32(size)), schema.SliceOptionsT()
 
 
+def every_other_sum(x: Array) -> Array:
+    """The sums of the rows so far, of the even ones and of the odd ones, where a row of zeros is before them."""
+    rows = np.pad(x, [(1, 0), (0, 0), (0, 0)])
+    for k in range(2):
+        rows[k::2] = rows[k::2].cumsum(0)
+    return rows[1:]
+
+
 HEADS = (1, 4, 3, 5)
+BLOCKS = (np.int32([2, 3]), np.int32([[1, 0], [0, 1]]))  # and what is added around, or cut off
 # The file, and what it computes of one sample x, without the batch.
 FILES: dict[str, tuple[bytes, Callable[[Array], Array]]] = {
     "a batch that is dropped": (
@@ -102,6 +111,28 @@ FILES: dict[str, tuple[bytes, Callable[[Array], Array]]] = {
     "repeated to a shape": (
         build((1, 2, 1, 5), ("BROADCAST_TO", (np.int32([1, 2, 3, 5]),), schema.BroadcastToOptionsT(), (1, 2, 3, 5))),
         lambda x: np.broadcast_to(x, (2, 3, 5)),
+    ),
+    "space that is taken apart, as for a dilated convolution": (
+        build(
+            (1, 3, 5, 2),
+            ("SPACE_TO_BATCH_ND", BLOCKS, schema.SpaceToBatchNDOptionsT(), (6, 2, 2, 2)),
+            ("CUMSUM", (np.int32(1),), schema.CumsumOptionsT(), (6, 2, 2, 2)),
+            ("BATCH_TO_SPACE_ND", BLOCKS, schema.BatchToSpaceNDOptionsT(), (1, 3, 5, 2)),
+        ),
+        every_other_sum,
+    ),
+    "blocks that come before the batch": (
+        build(
+            (1, 4, 4, 2),
+            (
+                "SPACE_TO_BATCH_ND",
+                (np.int32([2, 2]), np.int32([[0, 0], [0, 0]])),
+                schema.SpaceToBatchNDOptionsT(),
+                (4, 2, 2, 2),
+            ),
+            to(1, 4, 8),
+        ),
+        lambda x: x.reshape(2, 2, 2, 2, 2).transpose(1, 3, 0, 2, 4).reshape(4, 8),
     ),
     "a sum over steps that stand first": (
         build((1, 3, 5), to(3, 5), ("CUMSUM", (np.int32(0),), schema.CumsumOptionsT(), (3, 5)), to(1, 3, 5)),
@@ -202,16 +233,6 @@ MIXED = {
     "the first sample, behind a composite": behind_a_composite("SLICE", FIRST, schema.SliceOptionsT(), 3),
     "places": where(),
     "an output that is a constant": with_constant(),
-    "blocks that come before the batch": build(
-        (1, 4, 4, 2),
-        (
-            "SPACE_TO_BATCH_ND",
-            (np.int32([2, 2]), np.int32([[0, 0], [0, 0]])),
-            schema.SpaceToBatchNDOptionsT(),
-            (4, 2, 2, 2),
-        ),
-        to(1, 4, 8),
-    ),
     "the length of a vector": build((1,), ("L2_NORMALIZATION", (), schema.L2NormOptionsT(), (1,))),
     "a reversed first axis": build(
         (1, 3, 5),
