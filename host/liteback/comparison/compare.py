@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
@@ -18,9 +17,9 @@ from ..numerics.operator import MOVING
 from ..recording import Recording
 from .metrics import Meter, Metrics
 from .result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, drifted, first_fault
+from .summands import Summands
 
 Arrays = Mapping[int, NDArray[Any]]
-SUMMING = frozenset({"MEAN", "SUM"})
 
 
 class Candidate(Protocol):
@@ -56,8 +55,8 @@ def compare(
     """
     drift = drifting(graph)
     inside = rounding(graph) if candidate.numerics == "float" else set()
-    summed = {n.outputs[0]: n.inputs[0] for n in graph.nodes if n.op in SUMMING}
-    gauges = {t: _Gauge(graph, t, t in drift, summed.get(t), t in inside) for t in _recorded(graph, recording)}
+    summands = Summands(graph)
+    gauges = {t: _Gauge(graph, t, t in drift, t in inside) for t in _recorded(graph, recording)}
     samples = range(recording.sample_count) if samples is None else samples
     for done, sample in enumerate(samples, 1):
         device = recording.tensors(sample)
@@ -65,7 +64,9 @@ def compare(
             cumulative = mode == "cumulative"
             shown = candidate.cumulative(recording.inputs(sample)) if cumulative else candidate.isolated(device)
             for tensor in gauges.keys() & shown.keys() & device.keys():
-                gauges[tensor].add(mode, device, shown[tensor])
+                gauges[tensor].add(mode, device[tensor], shown[tensor])
+                if not cumulative:
+                    gauges[tensor].summand = max(gauges[tensor].summand, summands.largest(tensor, device))
         if progress:
             progress(done, len(samples))
     return _comparison(graph, recording, candidate, thresholds, gauges, len(samples))
@@ -123,24 +124,17 @@ class RecordingCandidate:
 class _Gauge:
     """The meters of one tensor, one for each mode."""
 
-    def __init__(
-        self, graph: Graph, tensor: int, drifts: bool, summed: int | None = None, rounds: bool = False
-    ) -> None:
+    def __init__(self, graph: Graph, tensor: int, drifts: bool, rounds: bool = False) -> None:
         self.tensor = graph.tensors[tensor]
-        self.summed = None if self.tensor.is_quantized else summed  # the tensor that it is a sum or a mean of
-        self.summand = 0.0  # the largest magnitude in it
+        self.summand = 0.0  # the largest magnitude of what it is a sum of
         self.drifts, self.rounds = drifts, rounds
         self.top = (1, 5) if tensor in graph.outputs else ()
         self.meters: dict[Mode, Meter] = {}
         self.problems: dict[Mode, str] = {}
 
-    def add(self, mode: Mode, device: Arrays, candidate: NDArray[Any]) -> None:
-        """device: every tensor that the board gave."""
-        if mode == "isolated" and self.summed is not None and self.summed in device:
-            parts = device[self.summed]
-            self.summand = max(self.summand, float(np.max(np.abs(parts), where=np.isfinite(parts), initial=0)))
+    def add(self, mode: Mode, device: NDArray[Any], candidate: NDArray[Any]) -> None:
         try:
-            self.meters.setdefault(mode, Meter(self.tensor, self.top)).add(device[self.tensor.index], candidate)
+            self.meters.setdefault(mode, Meter(self.tensor, self.top)).add(device, candidate)
         except ValueError as error:
             self.problems[mode] = str(error)
 

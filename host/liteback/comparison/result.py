@@ -27,7 +27,8 @@ class Thresholds:
     code, since SQNR means little where there is almost no signal. A float tensor that is computed from
     quantized ones, or by a kernel that quantizes its activations, carries their drift, so cumulatively it is
     asked what they are asked. Where what is summed cancels, as in the mean of a layer that is normalized
-    already, the result is rounding, and its range too: it may differ by rounding of the largest summand.
+    already, or is cut off, as by a RELU6 behind a convolution of large numbers, the result's range does not
+    tell how it was rounded: it may differ by rounding of the largest summand.
 
     Some kernels round inside what a candidate in real numbers does not: hybrid ones the activations, those on int16
     codes their tables. Of such a layer a float candidate cannot tell that from a fault, as long as it is small (hybrid
@@ -46,7 +47,7 @@ class Thresholds:
 
     def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool, summand: float = 0.0) -> bool:
         """drifts: the tensor is quantized, or computed from one that is, or by a hybrid kernel. summand: the largest
-        magnitude of what a float sum or mean is made of.
+        magnitude of what a float result is the sum of.
         """
         isolated = mode == "isolated"
         error, bound = self._error(mode, metrics)
