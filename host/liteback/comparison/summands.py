@@ -62,4 +62,5 @@ def _largest(values: NDArray[Any] | None) -> NDArray[np.float64]:
     if values is None or values.dtype.kind != "f" or not values.size:
         return np.empty(0)
     rows = np.abs(values.reshape(-1, values.shape[-1] if values.ndim else 1))
-    return np.max(rows, axis=0, where=np.isfinite(rows), initial=0).astype(np.float64)
+    largest: NDArray[np.float64] = np.max(rows, axis=0, where=np.isfinite(rows), initial=0).astype(np.float64)
+    return largest
