@@ -42,8 +42,9 @@ class Summands:
         if node.op not in MULTIPLIES:
             return 0.0
         x, weight, bias = (self._magnitudes(node, place, device) for place in MULTIPLIES[node.op])
-        if node.op in BY_CHANNEL and x.size and weight.size % x.size == 0:  # not of a convolution in groups
-            x = np.repeat(x, weight.size // x.size)  # a depthwise one may have several filters for each channel
+        filters = weight.size // max(1, x.size) if node.op == "DEPTHWISE_CONV_2D" else 1  # for each channel of x
+        if node.op in BY_CHANNEL and weight.size == filters * x.size:  # not in groups, and not flattened before
+            x = np.repeat(x, filters)
         else:
             x = x.max(initial=0, keepdims=True)
         return float(max((x * weight).max(initial=0), bias.max(initial=0)))

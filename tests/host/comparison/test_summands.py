@@ -28,6 +28,7 @@ def constant(index: int, *values: float, shape: tuple[int, ...], dtype: type = n
         ("CONV_2D", (0, 1), constant(1, 5, -0.5, shape=(1, 1, 1, 2), dtype=np.int8), 0),  # its rounding is another
         ("DEPTHWISE_CONV_2D", (0, 1), constant(1, 1, -7, 2, 0.5, shape=(1, 1, 1, 4)), 40),
         ("FULLY_CONNECTED", (0, 1, -1), constant(1, 0.5, 2, 1, -3, shape=(2, 2)), 60),
+        ("FULLY_CONNECTED", (0, 1, -1), constant(1, 0.5, 2, 1, -3, shape=(1, 4)), 60),  # of what is flattened
         ("TRANSPOSE_CONV", (3, 1, 0), constant(1, 5, -0.5, shape=(1, 1, 1, 2)), 15),
         ("BATCH_MATMUL", (0, 1), constant(1, 5, 1, -0.5, 0, shape=(2, 2)), 100),
         ("MEAN", (0, 3), constant(1, 0, shape=(1,)), 20),
