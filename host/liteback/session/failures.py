@@ -35,7 +35,8 @@ _ADVICE = {
     "invoke-timeout": "See whether the model hangs; capture fewer tensors at once (--select, --budget), or start the "
     "agent with a larger --invoke-limit.",
     "memory-limit": "Allow more (--memory), or capture fewer tensors at once (--select, --budget).",
-    "model-refused": "`liteback inspect` lists its operators; --runtime and --delegate choose what runs them.",
+    "model-refused": "`liteback inspect` lists its operators and shapes; --runtime and --delegate choose what runs "
+    "it, --inputs on what, where its shapes are free.",
     "no-runtime": "`liteback doctor` lists what the board has.",
     "no-such-model": "Upload the model, then open the session.",
     "worker-died": "The agent goes on: another session can be opened.",

@@ -88,8 +88,9 @@ class RunSession:
         step = agent_pb2.Invoke(sample=sample, reset_state=reset_state)
         self._requests.put(agent_pb2.RunRequest(invoke=step))
         tensors: dict[int, NDArray[Any]] = {}
+        shapes = ", ".join("×".join(map(str, array.shape)) or "scalar" for array in inputs.values())
         while True:
-            reply = self._next_reply(f"while running sample {sample}")
+            reply = self._next_reply(f"while running sample {sample} ({shapes})")
             if reply.WhichOneof("part") == "done":
                 return Invocation(sample, tensors, reply.done.invoke_ns)
             try:

@@ -164,6 +164,24 @@ def test_what_the_runtime_does_not_know_is_not_laid_to_the_inputs(board: Board) 
         session.invoke(0, {0: np.ones((1, 4), np.float32)})
 
 
+def test_inputs_that_are_too_small_are_named_with_their_shape(board: Board) -> None:
+    """As random ones are, where the file leaves extents open: a signal of one sample has no window of five."""
+    free = [build.Tensor((1, 1, 1, 1), shape_signature=(-1, -1, 1, 1)), build.Tensor((1, 5, 1, 1), data=np.ones(5))]
+    bias, result = build.Tensor((1,), data=np.zeros(1)), build.Tensor((1, 1, 1, 1), shape_signature=(-1, -1, 1, 1))
+    conv = schema.Conv2DOptionsT(padding=schema.Padding.VALID, strideH=1, strideW=1)
+    data = build.build_model(
+        build.Subgraph([*free, bias, result], [build.Op("CONV_2D", [0, 1, 2], [3], conv)], [0], [3])
+    )
+    sha256 = board.put_model(data)
+    with board.open(sha256, tensors=[3]) as session:
+        assert session.invoke(0, {0: np.ones((1, 6, 1, 1), np.float32)}).tensors[3].ravel().tolist() == [5, 5]
+    with (
+        pytest.raises(ModelRefused, match=r"(?s)sample 7 \(1×1×1×1\) .*--inputs on what"),
+        board.open(sha256, tensors=[3]) as session,
+    ):
+        session.invoke(7, {0: np.ones((1, 1, 1, 1), np.float32)})
+
+
 @pytest.mark.parametrize("data", [b"", bytes(range(256)) * 20], ids=["empty", "no model"])
 def test_a_file_that_is_no_model(data: bytes, options: RunOptions, board: Board) -> None:
     with pytest.raises(ModelRefused, match="TFL3"):
