@@ -190,6 +190,11 @@ def comparison(console: Terminal, result: Comparison, whole: str = "--json, --ht
     )
     if result.undecided:
         console.say(UNDECIDED, f"{result.undecided}")
+    if all(row.isolated is None for row in result.rows):
+        console.say(
+            f"{result.candidate} shows its outputs alone: {counted(len(result.missing), 'layer is', 'layers are')} not "
+            "compared, and none by itself; the .keras file that `reconstruct` writes shows them all"
+        )
 
 
 def _fault(result: Comparison) -> str:

@@ -23,6 +23,7 @@ from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, 
 from liteback.session.board import Board, RunOptions, RunSession
 from liteback.session.plan import WORKER_BYTES, default_budget, plan
 from liteback.session.plan import select as select_tensors
+from liteback.words import counted
 from liteback_proto import agent_pb2
 from liteback_proto.tensors import pack_strings
 
@@ -208,9 +209,11 @@ class _Steps:
 
 def _passes(graph: Graph, tensors: Sequence[int], budget: int) -> Passes:
     """The planner's passes, each with the model's outputs: a file of the recording then proves itself."""
-    for index in tensors:
-        if graph.tensors[index].nbytes > budget:
-            logger.warning("%s alone is larger than the budget of %d bytes a pass", graph.label(index), budget)
+    if large := sum(graph.tensors[index].nbytes > budget for index in tensors):
+        alone = (
+            f"{counted(large, 'tensor')}, each with a pass of its own: larger than the {budget} bytes a pass may hold"
+        )
+        logger.warning("%s", alone)
     return tuple(_unique((*p, *graph.outputs)) for p in plan(graph, tensors, budget) or ((),))
 
 

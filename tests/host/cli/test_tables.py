@@ -202,6 +202,16 @@ def test_of_a_file_quantized_in_part_every_layer_is_shown(recording: Recording) 
     assert lines[0].startswith("!!")
 
 
+def test_a_candidate_without_layers_is_not_taken_for_a_whole_one(recording: Recording) -> None:
+    """As a SavedModel, which shows its outputs alone."""
+    found = compare(GRAPH, recording, FakeTwin(hidden=frozenset({1, 2, 3})))
+    alone = replace(found, rows=tuple(replace(row, isolated=None) for row in found.rows))
+    assert "twin shows its outputs alone: 3 layers are not compared, and none by itself" in shown(
+        tables.comparison, alone
+    )
+    assert "not compared" not in shown(tables.comparison, found)
+
+
 def test_the_header_has_a_unit_that_all_share(recording: Recording) -> None:
     found = compare(GRAPH, recording, FakeTwin({2: lambda v: v + 0.6}))
     floats = [row for row in found.rows if row.value("isolated", "lsb_max") is None]

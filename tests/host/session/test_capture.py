@@ -366,3 +366,12 @@ def test_final_outputs_are_bit_equal_when_every_tensor_is_tapped(board: Board, s
         patched = session.invoke(0, sample).tensors
     for index in outputs:
         assert untouched[index].tobytes() == stored[index].tobytes() == patched[index].tobytes()
+
+
+def test_tensors_that_fit_no_pass_are_told_of_once(
+    board: Board, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = run(board, CHAIN, chain_inputs(1), tmp_path / "rec", budget=31)
+    assert len(recording.manifest.passes) == 8
+    (record,) = caplog.records
+    assert "8 tensors, each with a pass of its own" in record.getMessage()
