@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ..errors import UnsupportedModel, UsageError
-from ..words import counted
 from . import tables
 from .run import read
 from .shared import (
@@ -26,6 +25,11 @@ from .shared import (
     progress,
     raise_gates,
 )
+
+if TYPE_CHECKING:
+    from ..comparison.result import Comparison
+    from ..emit.emission import Emission
+    from ..recording import Recording
 
 Profile = Annotated[
     str | None,
@@ -82,7 +86,22 @@ def reconstruct(
     save(emission, output, made)
     served = {} if output.suffix else {"serving_default": emission, **made}
     signatures = {key: interface_names(each.graph) for key, each in served.items()}
-    document = {
+    document = _reconstructed(output, emission, signatures, refused)
+    document["seconds"] = round(time.perf_counter() - started, 3)
+    if json:
+        emit_json(document)
+    else:
+        tables.reconstructed(out, document)
+
+
+def _reconstructed(
+    output: Path,
+    emission: Emission,
+    signatures: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    refused: Mapping[str, UnsupportedModel],
+) -> dict[str, Any]:
+    """The JSON of `reconstruct`, but for the time it took."""
+    return {
         "output": str(output),
         "numerics": emission.numerics,
         "nodes": len(emission.graph.nodes),
@@ -95,23 +114,7 @@ def reconstruct(
         "batch": emission.model.inputs[0].shape[0] if emission.model.inputs[0].shape else None,
         "refused": {key: [asdict(p) for p in error.problems] for key, error in refused.items()},
         "signatures": {key: {"inputs": takes, "outputs": gives} for key, (takes, gives) in signatures.items()},
-        "seconds": round(time.perf_counter() - started, 3),
     }
-    if json:
-        emit_json(document)
-        return
-    own = len(emission.own_layers)
-    needs = f"{counted(own, 'layer needs', 'layers need')} liteback.load_model"
-    stock = "stock Keras" if not own else needs if output.suffix else "loads with plain TensorFlow"
-    out.say(
-        tables.WROTE,
-        f"{output}: {counted(len(emission.graph.nodes), 'operator')}, {counted(len(emission.model.layers), 'layer')}, "
-        f"{counted(emission.model.count_params(), 'parameter')}, numerics {numerics}, {stock}, {document['seconds']} s",
-    )
-    for key, (takes, gives) in signatures.items():
-        out.say(f"serves {key}: {', '.join(takes)} -> {', '.join(gives)}")
-    for key, error in refused.items():
-        out.say(f"leaves out {key}: {error.problems[0]}")
 
 
 def compare(
@@ -149,10 +152,6 @@ def compare(
     recorded = Recording.open(others[0])
     load_tensorflow()
     from ..api import compare as run
-    from ..comparison.gates import broken_gates, parse_gate
-    from ..files import write_output
-    from ..report import ReportData, render
-    from ..report import junit as junit_xml
 
     with progress() as bar:
         result = run(
@@ -167,14 +166,28 @@ def compare(
         emit_json({**result.to_json(), "gates": failures})
     else:
         tables.comparison(out, result)
-    if html is not None:
-        write_output(html, render(ReportData(model.name, recorded.manifest, result, tuple(failures))))
-    if junit is not None:
-        write_output(junit, junit_xml(result, broken_gates([parse_gate(text) for text in gate or ()], result)))
-    for written in (html, junit):
-        if written is not None and not json:
+    for written in _reports(html, junit, model.name, recorded, result, gate):
+        if not json:
             out.say(tables.WROTE, f"{written}")
     raise_gates(failures)
+
+
+def _reports(
+    html: Path | None, junit: Path | None, name: str, recorded: Recording, result: Comparison, gate: list[str] | None
+) -> list[Path]:
+    """Write a comparison where it was asked for; the files. name: of what was compared."""
+    from ..comparison.gates import broken_gates, parse_gate
+    from ..files import write_output
+    from ..report import ReportData, render
+    from ..report import junit as junit_xml
+
+    broken = broken_gates([parse_gate(text) for text in gate or ()], result)
+    if html is not None:
+        failures = tuple(why for each in broken.values() for why in each)
+        write_output(html, render(ReportData(name, recorded.manifest, result, failures)))
+    if junit is not None:
+        write_output(junit, junit_xml(result, broken))
+    return [written for written in (html, junit) if written is not None]
 
 
 def calibrate(

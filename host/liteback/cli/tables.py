@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import Problem
 from ..words import counted
 
 if TYPE_CHECKING:
@@ -156,6 +157,23 @@ def certificate_line(certificate: dict[str, Any]) -> Text:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "NO"
+
+
+def reconstructed(console: Terminal, document: dict[str, Any]) -> None:
+    """document: as `reconstruct --json` has it."""
+    output, own = document["output"], len(document["own_layers"])
+    needs = f"{counted(own, 'layer needs', 'layers need')} liteback.load_model"
+    stock = "stock Keras" if not own else needs if Path(output).suffix else "loads with plain TensorFlow"
+    console.say(
+        WROTE,
+        f"{output}: {counted(document['nodes'], 'operator')}, {counted(document['layers'], 'layer')}, "
+        f"{counted(document['parameters'], 'parameter')}, numerics {document['numerics']}, {stock}, "
+        f"{document['seconds']} s",
+    )
+    for key, names in document["signatures"].items():
+        console.say(f"serves {key}: {', '.join(names['inputs'])} -> {', '.join(names['outputs'])}")
+    for key, problems in document["refused"].items():
+        console.say(f"leaves out {key}: {Problem(**problems[0])}")
 
 
 def comparison(console: Terminal, result: Comparison, whole: str = "--json, --html") -> None:
