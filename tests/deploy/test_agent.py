@@ -81,12 +81,15 @@ def test_the_life_of_an_agent(
     assert deployed.run("find / -xdev -name '*liteback*' -not -path '/proc/*' 2>/dev/null").stdout == ""
 
 
-def test_a_rollback_without_another_version(new_box: Callable[..., NamespaceBox], cli: Cli) -> None:
+def test_a_rollback_without_another_version_and_the_end(new_box: Callable[..., NamespaceBox], cli: Cli) -> None:
     cli.knows(box=new_box())
     deploy("box")
     result = cli("agent", "rollback", "box")
     assert result.returncode == 2
     assert "needs an earlier version" in result.stderr
+    assert "models, token and logs stay" in cli("agent", "uninstall", "box").stdout
+    assert cli("agent", "uninstall", "box", "--purge").stdout == "removed from box: models, token and logs\n"
+    assert cli("agent", "logs", "box").stdout == "no log on box\n"
 
 
 def test_one_kind_of_service_in_place_of_another(new_box: Callable[..., NamespaceBox], cli: Cli) -> None:

@@ -80,8 +80,10 @@ def logs(
         text = manage.logs(connection, lines)
     if json:
         emit_json({"target": board.name, "lines": text.splitlines()})
-    else:
+    elif text:
         sys.stdout.write(text)
+    else:
+        out.say(f"no log on {board.name}")
 
 
 @agent.command()
@@ -125,7 +127,7 @@ def uninstall(
 
     with connected(board) as connection:
         facts = manage.uninstall(connection, purge)
-    what = ", ".join(facts.versions) or "nothing"
+    what = ", ".join([*facts.versions, *["models, token and logs"] * purge]) or "nothing"
     left = "" if purge else "; models, token and logs stay (--purge removes them)"
     _done(
         json, f"removed from {board.name}: {what}{left}", target=board.name, removed=list(facts.versions), purged=purge
