@@ -173,6 +173,11 @@ class RecordingWriter:
             raise RunFailed(f"Cannot write {str(self._path / name)!r}: {error.strerror or error}.") from error
         self._entries[name] = entry
 
+    def discard_if_empty(self) -> None:
+        """Remove the recording if it holds nothing that ran."""
+        if not self._entries and not self._manifest.files:
+            shutil.rmtree(self._path, ignore_errors=True)
+
     def finish(self, certificate: Certificate) -> Recording:
         """Move the journal into the manifest and close the recording.
 

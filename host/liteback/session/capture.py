@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from liteback.errors import BoardUnreachable, RunFailed, UsageError
+from liteback.errors import BoardUnreachable, ModelRefused, RunFailed, UsageError
 from liteback.flatbuffer.tap import tap
 from liteback.inputs import Inputs
 from liteback.ir import Graph, Model
@@ -93,7 +93,11 @@ def _capture(
                 return _finished(Recording.open(path), inputs)
             steps = _Steps((1 + len(passes)) * len(inputs), progress)
             runs = _Runs(inputs, writer, _Evidence(model.main, passes), steps)
-            runs.untouched(session, Recording.open(path))
+            try:
+                runs.untouched(session, Recording.open(path))
+            except ModelRefused:
+                writer.discard_if_empty()  # which can never go on
+                raise
         for number, tensors in enumerate(passes):
             missing = runs.recorded(number)
             if missing:

@@ -352,6 +352,20 @@ def test_a_model_the_runtime_refuses_leaves_no_recording(board: Board, tmp_path:
     assert not (tmp_path / "rec").exists()
 
 
+def test_a_model_that_loads_and_does_not_run_leaves_no_recording(board: Board, tmp_path: Path) -> None:
+    """It could never go on."""
+    handle = schema.VarHandleOptionsT(container="", sharedName="never assigned")
+    nodes = [
+        Op("VAR_HANDLE", [], [1], handle),
+        Op("READ_VARIABLE", [1], [2], schema.ReadVariableOptionsT()),
+        Op("ADD", [0, 2], [3], schema.AddOptionsT()),
+    ]
+    data = build_model(Subgraph([Tensor([1]), Tensor([], "resource"), Tensor([1]), Tensor([1])], nodes, [0], [3]))
+    with pytest.raises(ModelRefused, match="refuses to invoke"):
+        run(board, data, listed({0: np.zeros(1, np.float32)}), tmp_path / "rec")
+    assert not (tmp_path / "rec").exists()
+
+
 def test_final_outputs_are_bit_equal_when_every_tensor_is_tapped(board: Board, shared_models: Path) -> None:
     data = (shared_models / "networks" / "pretrainedResnet_quant.tflite").read_bytes()
     model: Model = lift(data)
