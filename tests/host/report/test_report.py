@@ -86,7 +86,7 @@ def test_the_page_says_what_was_found(recording: Recording, faulty: Comparison) 
         "does not agree with the board. The first fault is conv2d_001 (CONV_2D)",
         "2 of 4 layer outputs are wrong",
         "RANDOM INPUTS.",
-        "good: the taps changed nothing",
+        "good: the taps left the outputs as they are",
         "Raspberry Pi 4 Model B",
         "tflite_runtime 2.14.0",
         "first fault",
