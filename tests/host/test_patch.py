@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from liteback.emit.emission import Numerics
 from liteback.errors import UsageError
 from liteback.export.patch import patch
+from liteback.lift import lift
 from liteback.reconstruction import reconstruct, reconstruction
 from liteback.session.board import Board
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
@@ -43,6 +44,18 @@ def one_layer_twice() -> bytes:
     options = schema.FullyConnectedOptionsT()
     ops = [Op("FULLY_CONNECTED", [i, 3, 4 + i], [i + 1], options, 4) for i in (0, 1)]
     return build_model(Subgraph([*activations, kernel, *biases[:2]], ops, [0], [2]))
+
+
+def one_bias_in_two_scales() -> bytes:
+    """The same layer on two tensors of int8: one kernel, and one bias, whose codes are other numbers to each."""
+    activations = [
+        Tensor([1, 4], "int8", name=n, scale=s, zero_point=0) for n, s in (("x", 0.02), ("y", 0.1), ("z", 1))
+    ]
+    kernel = Tensor([4, 4], "int8", ints(4, 4, low=-99, high=99, dtype="int8"), scale=0.01, zero_point=0)
+    bias = Tensor([4], "int32", np.int32([900, -2000, 400, 3000]), scale=0.02 * 0.01, zero_point=0)
+    options = schema.FullyConnectedOptionsT()
+    ops = [Op("FULLY_CONNECTED", [i, 3, 4], [i + 1], options, 4) for i in (0, 1)]
+    return build_model(Subgraph([*activations, kernel, bias], ops, [0], [2]))
 
 
 def bias_without_scale() -> bytes:
@@ -86,6 +99,7 @@ FILES: dict[str, tuple[bytes, Numerics, float]] = {  # with what a new weight is
     "a bias that is a column": (two_layers(*kernels("float32"), bias=rand(4, 1, seed=7)), "float", 0),
     "a bias without a scale": (bias_without_scale(), "fakequant", 0.01),
     "one layer, two biases": (one_layer_twice(), "fakequant", 0.01),
+    "one layer, a bias in two scales": (one_bias_in_two_scales(), "fakequant", 0.01),
     "sparse float16": (sparse_layer(), "float", 2**-11),
     "sparse float16 in two places": (sparse_layer(twice=True), "float", 2**-11),
     "hybrid int8": (two_layers(*kernels("int8", scale=0.02, zero_point=0), bias=ZEROS), "fakequant", 0.01),
@@ -335,6 +349,18 @@ def test_codes_of_zero_may_stand_for_another_bias() -> None:
     data = build_model(Subgraph(tensors, [Op("DEQUANTIZE", [6], [3]), *ops], [0], [2]))
     x = rand(1, 4)
     np.testing.assert_allclose(reconstruct(data)(x), (x @ kernels[0].T - 5) @ kernels[1].T - 5, rtol=1e-5)
+
+
+def test_a_bias_is_another_number_in_another_scale() -> None:
+    data = one_bias_in_two_scales()
+    model = reconstruct(data)
+    kernel, bias = (lift(data).main.tensors[t].data for t in (3, 4))
+    assert kernel is not None
+    assert bias is not None
+    assert len(model.trainable_variables) == 2
+    x = np.float32([[0.5, -1, 2, 0.1]])
+    expected = (x @ kernel.T * 0.01 + bias * 0.02 * 0.01) @ kernel.T * 0.01 + bias * 0.1 * 0.01
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("data", "x", "count"), TIED.values(), ids=TIED)

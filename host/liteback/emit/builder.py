@@ -36,10 +36,10 @@ from .registry import EMITTERS, Context, Emitter, Layer, kernel_of
 from .sharing import SharedLayers
 from .sparsity import keep_zeros
 from .state import Handle, Memory, States, tensor_handle
-from .ties import Constant, Ties, leads_to_tables, place, table
+from .ties import Constant, Ties, leads_to_tables, place, table, taken
 from .variables import built, fill
 from .verdict import CLAMPS
-from .weight import Weight, turned
+from .weight import Weight
 
 BIAS = "b"  # what emitters call it
 SIZED_BY_VALUES = frozenset({"SKIP_GRAM", "UNIQUE", "WHERE"})  # what a file says of their results' shapes is a guess
@@ -72,7 +72,7 @@ class Builder:
     joined: bool = False  # a first axis of more than one element is that of each sample, one after another
     carried: bool = False  # SHAPE gives a number for the extent of a first axis that varies: see batch.py
     ties: Ties = field(default_factory=Ties)
-    variables: dict[Constant, Any] = field(default_factory=dict)  # what layers of their own give of constants
+    variables: dict[Constant, tuple[Any, Weight]] = field(default_factory=dict)  # what layers of their own give of them
     plain: set[Constant] = field(default_factory=set)  # the constants that were used as numbers
     loops: RecurrentLoops = field(init=False)
     parameters: Mapping[int, str] = field(init=False)  # constants of additions and products that train
@@ -329,18 +329,19 @@ class Builder:
 
     def _variable(self, index: int) -> Any:
         """A constant as a tensor of the model, which a layer of its own gives: see ties.py and parameters.py."""
-        key, steps = self.graph.home(index), self.graph.tensors[index].steps
-        if key not in self.variables:
+        weight = self._weight(self.graph.tensors[index], np.asarray(self.graph.tensors[index].data))
+        return self._of_table(weight, self.parameters.get(index, f"constant_{index:03d}"))
+
+    def _of_table(self, weight: Weight, name: str) -> Any:
+        if weight.constant not in self.variables:
             self.place = place(self.anchor) if self.place is None else self.place
-            tensor = self.graph.tensors[index]
-            weight = self._weight(tensor, np.asarray(tensor.data)).unturned
-            name = self.names.free(self.prefix + self.parameters.get(index, f"constant_{index:03d}"))
-            value = self.called(table(weight, self.place), name)
+            name = self.names.free(self.prefix + name)
+            value = self.called(table(weight.unturned, self.place), name)
             self.names.keep(value)
-            if len(weight.shape) != 1:
-                value = self.names.claim(f"{name}_value", [keras.ops.reshape(value, weight.shape)], [])[0]
-            self.variables[key] = value
-        return turned(self.variables[key], steps, keras.ops)
+            if len(weight.unturned.shape) != 1:
+                value = self.names.claim(f"{name}_value", [keras.ops.reshape(value, weight.unturned.shape)], [])[0]
+            self.variables[weight.constant] = value, weight
+        return taken(*self.variables[weight.constant], weight)
 
     def _own_layer(self, node: Node) -> Any:
         """The operator in an OpLayer; computed at once where all its inputs are known."""
@@ -421,11 +422,10 @@ class Builder:
         if bias is None or not recipe.config.get("use_bias"):
             return recipe, None
         if isinstance(bias, Weight):
-            shared = isinstance(kernel, Weight) and (kernel.graph, kernel.tensor) in self.ties.kernels
+            shared = isinstance(kernel, Weight) and kernel.constant in self.ties.kernels
             if not shared or bias.steps:
                 return recipe, None
-            home = (bias.graph, bias.tensor)
-            bias = self._variable(next(t.index for t in self.graph.tensors if self.graph.home(t.index) == home))
+            bias = self._of_table(bias, f"constant_{bias.tensor:03d}")
         return replace(recipe, weights=recipe.weights[:1], config={**recipe.config, "use_bias": False}), bias
 
     def _settled(self, node: Node, result: Any) -> Sequence[Any]:

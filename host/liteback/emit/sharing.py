@@ -36,9 +36,11 @@ class SharedLayers:
 
 def equal(one: Weight | Joined, other: Weight | Joined) -> bool:
     """Whether two weights are one constant, or codes of the same numbers in two scales: of an int32 bias."""
-    if one.key == other.key:
+    if isinstance(one, Joined) or isinstance(other, Joined):
+        return bool(one.key == other.key)
+    if one.key == other.key and one.same_scale(other):
         return True
-    if isinstance(one, Joined) or isinstance(other, Joined) or one.shape != other.shape or len(one.shape) != 1:
+    if one.shape != other.shape or len(one.shape) != 1:
         return False
     a, b = one.quantization, other.quantization
     if a is None or b is None or one.stored.dtype.itemsize < 4 or other.stored.dtype.itemsize < 4:

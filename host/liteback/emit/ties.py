@@ -17,7 +17,7 @@ import keras
 
 from .emission import Binding, Emission, layer_at
 from .registry import Layer
-from .weight import Weight
+from .weight import Weight, turned
 
 Constant = tuple[int, int]  # subgraph, tensor
 
@@ -34,7 +34,7 @@ class Ties:
         uses: dict[Constant, dict[str, Binding]] = {}
         for binding in emission.bindings:
             if binding.weight.dtype == "float32":
-                uses.setdefault((binding.weight.graph, binding.weight.tensor), {})[binding.layer] = binding
+                uses.setdefault(binding.weight.constant, {})[binding.layer] = binding
         several = {constant: list(u.values()) for constant, u in uses.items() if len(u) + (constant in plain) > 1}
         kernels = {c for c, u in several.items() if c not in plain | self.kernels and _differ_in_bias(emission, u)}
         return Ties(self.kernels | kernels, self.variables | (several.keys() - kernels))
@@ -51,6 +51,16 @@ def table(weight: Weight, place: Any) -> Layer:
     """The layer of a constant: a table whose only row `place` names."""
     row = weight.reshape(1, math.prod(weight.shape))
     return Layer(keras.layers.Embedding, place, [row], dict(zip(("input_dim", "output_dim"), row.shape, strict=True)))
+
+
+def taken(value: Any, own: Weight, weight: Weight) -> Any:
+    """A weight of the constant that `own` is of, too, as a tensor of the model. value: the constant's.
+
+    A bias that kernels of several scales share is in proportion to them: see passes/bias_scale.py.
+    """
+    if not own.same_scale(weight) and own.quantization is not None and weight.quantization is not None:
+        value = keras.ops.multiply(value, weight.quantization.scale / own.quantization.scale)
+    return turned(value, weight.steps, keras.ops)
 
 
 def leads_to_tables(anchor: Any) -> bool:

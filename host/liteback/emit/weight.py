@@ -63,9 +63,19 @@ class Weight:
         return replace(self, steps=())
 
     @property
+    def constant(self) -> tuple[int, int]:
+        """Which constant of the file it is."""
+        return (self.graph, self.tensor)
+
+    @property
     def key(self) -> Any:
         """Equal for weights that hold the same."""
         return (self.graph, self.tensor, self.steps)
+
+    def same_scale(self, other: Weight) -> bool:
+        """Whether equal codes are equal numbers."""
+        a, b = self.quantization, other.quantization
+        return a is b or (a is not None and b is not None and np.array_equal(a.scale, b.scale))
 
     @property
     def parts(self) -> tuple[Weight, ...]:

@@ -6,6 +6,9 @@ Result:   %y = CONV_2D(%x scale 0.5, %w scale 0.25, %b int32 scale 0.125)
 The kernel adds the bias' codes to the sum of products of codes, so their scale is the product of the others' scales.
 The file's own is for other tools: it may be missing, and the runtime lets it deviate by 2 % of the output's scale
 (GetQuantizedConvolutionMultipler, tensorflow/lite/kernels/kernel_util.cc, v2.14.0).
+
+Where kernels of different scales share a bias, as those of a layer that an int16x8 file applies several times, each is
+another number to them, and gets a tensor of its own that the file has once.
 """
 
 from __future__ import annotations
@@ -26,17 +29,29 @@ POSITIONS = {
 
 
 def bias_scale(graph: Graph) -> Graph:
-    found: dict[int, list[Quantization]] = {}
+    tensors, nodes = list(graph.tensors), list[Node]()
+    found: dict[int, list[Tensor]] = {}  # a bias -> one for each scale
     for node in graph.nodes:
         index, product = _product(node, graph.tensors)
-        if product is not None:
-            found.setdefault(index, []).append(product)
-    tensors = list(graph.tensors)
-    for index, products in found.items():
-        # One constant for nodes of different scales would need a variable for each; leave it as the file has it.
-        if all(np.array_equal(p.scale, products[0].scale) for p in products):
-            tensors[index] = replace(tensors[index], quantization=products[0])
-    return replace(graph, tensors=tuple(tensors))
+        nodes.append(node)
+        if product is None:
+            continue
+        known = found.setdefault(index, [])
+        own = next((t for t in known if _has_scale(t, product)), None)
+        if own is None:
+            own = replace(tensors[index], quantization=product)
+            if known:
+                own = replace(own, index=len(tensors), home=graph.home(index))
+                tensors.append(own)
+            tensors[own.index] = own
+            known.append(own)
+        inputs = (own.index if position == POSITIONS[node.op][2] else t for position, t in enumerate(node.inputs))
+        nodes[-1] = replace(node, inputs=tuple(inputs))
+    return replace(graph, tensors=tuple(tensors), nodes=tuple(nodes))
+
+
+def _has_scale(tensor: Tensor, scale: Quantization) -> bool:
+    return tensor.quantization is not None and np.array_equal(tensor.quantization.scale, scale.scale)
 
 
 def _product(node: Node, tensors: tuple[Tensor, ...]) -> tuple[int, Quantization | None]:
