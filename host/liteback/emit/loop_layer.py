@@ -67,6 +67,9 @@ class RecurrentLoops:
             return NotImplemented
         source, target = node.inputs[0], builder.graph.tensors[node.outputs[0]]
         given = self.batch_first.get(source)
+        if given is None and source in self.time_first and node.op != "REVERSE_V2":  # what acts on loops' results
+            value = builder.known(source, weight=False)
+            given = ops.swapaxes(value, 0, 1) if node.op != "STRIDED_SLICE" else ops.squeeze(value, 0)
         if node.op != "REVERSE_V2" and given is not None:
             return _shaped(node, given, target.shape[1:])
         if node.op != "REVERSE_V2":
@@ -91,7 +94,7 @@ class RecurrentLoops:
         given = {} if zeros else _initial([builder.known(node.inputs[k], weight=False) for k in found.states], builder)
         config = {**found.cell.config, "return_sequences": found.every_step}
         if found.mask is not None:
-            config["zero_output_for_mask"] = not found.held
+            config["zero_output_for_mask"] = not found.held and found.results is not None
             given["mask"] = ops.squeeze(self._with_batch_first(node.inputs[found.mask], builder), -1)
         with_states = any(_is_read(builder.graph, node.outputs[k]) for k in found.states)
         recipe = Layer(
@@ -104,9 +107,10 @@ class RecurrentLoops:
         value = builder.called(recipe, f"{builder.prefix}{found.cell.layer.lower()}_{node.index:03d}")
         builder.names.keep(value)
         y, *after = value if with_states else [value]
-        self.batch_first[node.outputs[found.results]] = y
         results: list[Any] = [None] * len(node.outputs)
-        results[found.results] = ops.swapaxes(y, 0, 1) if found.every_step else ops.expand_dims(y, 0)
+        if found.results is not None:
+            self.batch_first[node.outputs[found.results]] = y
+            results[found.results] = ops.swapaxes(y, 0, 1) if found.every_step else ops.expand_dims(y, 0)
         for k, state in zip(found.states, after, strict=False):
             results[k] = state
         return results
@@ -183,7 +187,8 @@ def _initial(states: Sequence[Any], builder: Builder) -> dict[str, Any]:
 def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoops:
     producers, consumers = graph.producers(), graph.consumers()
     loops = {n.index: n for n in graph.nodes if n.index in found}
-    pending = [t for k, n in loops.items() for t in (n.inputs[found[k].x], n.outputs[found[k].results])]
+    pending = [n.inputs[found[k].x] for k, n in loops.items()]
+    pending += [n.outputs[results] for k, n in loops.items() if (results := found[k].results) is not None]
     pending += [n.inputs[mask] for k, n in loops.items() if (mask := found[k].mask) is not None]
     first, turning, leaks = set[int](), set[int](), False
     while pending:

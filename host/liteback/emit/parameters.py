@@ -84,7 +84,8 @@ def _is_repeated(node: Node, readers: Mapping[int, int], consumers: Mapping[int,
 def _learned(graph: Graph) -> Mapping[int, int]:
     """The tensors that depend on weights -> of results of a layer without a bias its units, else 0.
 
-    A normalization of the input as it is, which takes its statistics anew each time (RSQRT), is learned as well.
+    A normalization of the input as it is, which takes its statistics anew each time (RSQRT), is learned as well, and so
+    is what a loop gives, whose body has the weights of a recurrent layer.
     """
     found: dict[int, int] = {}
     varies = set(graph.inputs)
@@ -93,7 +94,7 @@ def _learned(graph: Graph) -> Mapping[int, int]:
             continue  # a number, computed at once
         varies.update(node.outputs)
         weights = _weights(node, graph)
-        if weights or node.op == "RSQRT" or not found.keys().isdisjoint(node.inputs):
+        if weights or node.op in ("RSQRT", "WHILE") or not found.keys().isdisjoint(node.inputs):
             units = found.get(node.inputs[0], 0) if node.op == "RESHAPE" else 0
             for t in node.outputs:
                 found[t] = (graph.tensors[t].shape or (1,))[-1] if len(weights) == 1 else units

@@ -25,14 +25,15 @@ class Recurrence:
 
     x, mask, states, results: their places among the loop's values; held: that of the last result, where it stands in
     for those of the steps that are masked; without one, zeros do. x and results are (time, batch, features), a mask is
-    (time, batch, 1); results hold one step where the layer gives its last alone.
+    (time, batch, 1); results hold one step where the layer gives its last alone, and are none where only its states are
+    read.
     """
 
     cell: Cell
     x: int
     mask: int | None
     states: tuple[int, ...]
-    results: int
+    results: int | None
     every_step: bool
     held: tuple[int, ...] = ()
 
@@ -54,7 +55,8 @@ def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence
     changing = [k for k in range(len(shapes)) if k not in (*loop.counters, *loop.fixed)]
     results = [k for k in changing if len(shapes[k]) == 3]
     states = [k for k in changing if k not in results]
-    if len(results) != 1 or len(states) > MOST_STATES or not all(is_zero(graph, node.inputs[k]) for k in loop.counters):
+    place = results[0] if results else None
+    if len(results) > 1 or len(states) > MOST_STATES or not all(is_zero(graph, node.inputs[k]) for k in loop.counters):
         return None
     sequences = [(k, *rest) for k, *rest in loop.sequences() if len(shapes[k]) == 3]
     for x, index, step in sequences:
@@ -64,9 +66,9 @@ def _recurrence(graphs: Sequence[Graph], graph: Graph, node: Node) -> Recurrence
         for mask, choice in [(None, None), *((k, term) for k, i, term in sequences if i == index and k != x)]:
             for held, own in _shares(states, mask is not None):
                 for cell, result in loop.cells(step, own, choice, held):
-                    every_step = loop.stores(results[0], index, result)
-                    found = Recurrence(cell, x, mask, own, results[0], every_step, held)
-                    whole = every_step or loop.keeps(results[0], result)
+                    every_step = place is not None and loop.stores(place, index, result)
+                    found = Recurrence(cell, x, mask, own, place, every_step, held)
+                    whole = every_step or place is None or loop.keeps(place, result)
                     if whole and all(is_zero(graph, node.inputs[k]) for k in held) and _fits(found, shapes, body):
                         return found
     return None
@@ -97,7 +99,7 @@ def _fits(found: Recurrence, shapes: Sequence[tuple[int, ...]], body: Graph) -> 
     return (
         sum(rows for rows, _ in kernel) == sum(rows for rows, _ in recurrent) == gates * units
         and all(columns == features for _, columns in kernel)
-        and shapes[found.results] == (steps if found.every_step else 1, batch, units)
+        and (found.results is None or shapes[found.results] == (steps if found.every_step else 1, batch, units))
         and all(shapes[k] == (batch, units) for k in found.states)
         and (found.mask is None or shapes[found.mask] == (steps, batch, 1))
     )

@@ -64,10 +64,16 @@ def cells() -> keras.Model:
     return keras.Model(x, layers.Dense(2)(layers.RNN(stacked)(x)))
 
 
+def between_loops() -> keras.Model:
+    x = keras.Input((5, 3), batch_size=1)
+    y = layers.BatchNormalization()(layers.LSTM(4, return_sequences=True)(x))
+    return keras.Model(x, layers.GRU(3)(layers.LayerNormalization()(y)))
+
+
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     f.__name__: f for f in (steps, transformer, scaled_before, groups, cells)
 }
-LOOPS = frozenset({"cells"})  # no layer of Keras' is one, and TensorFlow's calibration dies of one (2.19)
+LOOPS = frozenset({"cells", "between_loops"})  # TensorFlow's calibration dies of one (2.19)
 
 
 @cache
@@ -99,7 +105,7 @@ def test_what_the_original_trained_trains_again(name: str, quantized: bool) -> N
     emission = reconstruction(data, "fakequant" if quantized else "float")
     model = emission.model
     assert size(model) == size(original)
-    assert not emission.own_layers or quantized or name in LOOPS
+    assert not emission.own_layers or quantized or name == "cells"  # which no layer of Keras' is
     assert patch(model, data).data == data
     x = samples(model)
     expected = np.asarray(original(x))

@@ -43,6 +43,14 @@ def with_states() -> keras.Model:
     return keras.Model([x, h, c], layers.LSTM(5, return_state=True, return_sequences=True)(x, initial_state=[h, c]))
 
 
+def encoder_decoder() -> keras.Model:
+    """Of the one sequence only what it leaves in the states is read; the other's results pass with time first."""
+    x, y = (keras.Input(batch_shape=(1, STEPS, FEATURES)) for _ in range(2))
+    _, *states = layers.LSTM(5, return_state=True)(x)
+    steps = layers.LSTM(5, return_sequences=True)(y, initial_state=states)
+    return keras.Model([x, y], layers.Dense(2)(layers.Softmax()(layers.Activation("tanh")(steps))))
+
+
 def read_line() -> keras.Model:
     """Columns of an image as the steps of a sequence, whose last step alone is read."""
     x = keras.Input(batch_shape=(1, 6, 8, 1))
@@ -62,6 +70,10 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         ["LSTM"],
     ),
     "lstm-states": (with_states, ["LSTM"]),
+    "encoder-decoder": (
+        encoder_decoder,
+        ["LSTM", "LSTM", "Swapaxes", "Activation", "Swapaxes", "Softmax", "Dense"],
+    ),
     "lstm-batch-2": (lambda: stack(layers.LSTM(6), batch=2), ["LSTM"]),
     "lstm-any-length": (lambda: stack(layers.LSTM(6, return_sequences=True), batch=2, steps=None), ["LSTM"]),
     "lstm-backwards": (lambda: stack(layers.LSTM(6, go_backwards=True, return_sequences=True)), ["Flip", "LSTM"]),
