@@ -6,8 +6,8 @@ Result:   %y (4, 9, 8) = RESHAPE(%x, [-1, 9, 8])
           %m (9) = RESHAPE(MEAN(RESHAPE(%x, [-1, 1, 9, 8]), axes 1 and 3), [-1])
 
 For one sample nothing changes. For N, every first axis is N times as long, sample after sample, if what works along it
-is given an axis of its own for the samples. Converters of PyTorch's networks drop the axis of the batch, or join it to
-that of attention heads or windows.
+is given an axis of its own for the samples, and what takes space apart keeps the parts of a sample together. Converters
+of PyTorch's networks drop the axis of the batch, or join it to that of attention heads or windows.
 """
 
 from __future__ import annotations
