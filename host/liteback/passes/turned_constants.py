@@ -31,9 +31,9 @@ def _turned(node: Node, graph: Graph, tensors: list[Tensor]) -> Tensor | None:
     source, order, out = (tensors[t] for t in (*node.inputs, *node.outputs))
     if source.data is None or order.data is None or source.dtype == "string":
         return None
-    grids = [g for g in (source.quantization, source.stored_in and tensors[source.stored_in].quantization) if g]
+    grids = [t.quantization for t in (source, *(tensors[i] for i in (source.stored_in,) if i is not None))]
     perm = tuple(int(axis) % max(1, source.data.ndim) for axis in order.data.ravel())
-    if any(g.per_channel or g.block_size for g in grids) or sorted(perm) != list(range(source.data.ndim)):
+    if any(g and (g.per_channel or g.block_size) for g in grids) or sorted(perm) != list(range(source.data.ndim)):
         return None
     data = source.data.transpose(perm)
     return replace(
