@@ -6,7 +6,7 @@ its loops stays batch first in the model, and there the batch can be freed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +66,13 @@ class RecurrentLoops:
         if node.index not in self.turns:
             return NotImplemented
         source, target = node.inputs[0], builder.graph.tensors[node.outputs[0]]
+        if node.op == "PACK":
+            return self._kept(node, ops.stack([builder.known(t, weight=False) for t in node.inputs], axis=1), builder)
         given = self.batch_first.get(source)
         if given is None and source in self.time_first and node.op != "REVERSE_V2":  # what acts on loops' results
-            value = builder.known(source, weight=False)
-            given = ops.swapaxes(value, 0, 1) if node.op != "STRIDED_SLICE" else ops.squeeze(value, 0)
+            given = ops.swapaxes(builder.known(source, weight=False), 0, 1)
+        if node.op == "STRIDED_SLICE" and given is not None and len(given.shape) > len(target.shape):
+            return given[:, _step(node, builder.graph)]
         if node.op != "REVERSE_V2" and given is not None:
             return _shaped(node, given, target.shape[1:])
         if node.op != "REVERSE_V2":
@@ -81,8 +84,12 @@ class RecurrentLoops:
         if isinstance(value, Layer):
             value = builder.called(value, builder.name_of(node))
             builder.names.keep(value)
+        return self._kept(node, value, builder)
+
+    def _kept(self, node: Node, value: Any, builder: Builder) -> Any:
+        """A node's result with time first; with the batch first it is kept."""
         builder.names.claim(builder.name_of(node), [value], [])
-        self.batch_first[target.index] = value
+        self.batch_first[node.outputs[0]] = value
         return ops.swapaxes(value, 0, 1)
 
     def _recurrent(self, node: Node, found: Recurrence, builder: Builder) -> Any:
@@ -185,12 +192,24 @@ def _initial(states: Sequence[Any], builder: Builder) -> dict[str, Any]:
 
 
 def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoops:
-    producers, consumers = graph.producers(), graph.consumers()
     loops = {n.index: n for n in graph.nodes if n.index in found}
-    pending = [n.inputs[found[k].x] for k, n in loops.items()]
-    pending += [n.outputs[results] for k, n in loops.items() if (results := found[k].results) is not None]
-    pending += [n.inputs[mask] for k, n in loops.items() if (mask := found[k].mask) is not None]
-    first, turning, leaks = set[int](), set[int](), False
+    beside = [n.inputs[found[k].x] for k, n in loops.items()]
+    beside += [n.outputs[results] for k, n in loops.items() if (results := found[k].results) is not None]
+    beside += [n.inputs[mask] for k, n in loops.items() if (mask := found[k].mask) is not None]
+    first, turning, leaks = _around(beside, graph, found)
+    first = set() if leaks else first
+    # Where one layer after the other goes through steps, each takes them apart and packs its results.
+    for steps in (n.outputs[0] for n in graph.nodes if _packs(n, graph) or _swaps(n, graph)):
+        more, turns, leaks = _around([steps], graph, found)
+        if not leaks:
+            first, turning = first | more, turning | turns
+    return RecurrentLoops(found, _needless(graph, found), frozenset(turning), frozenset(first))
+
+
+def _around(seeds: Sequence[int], graph: Graph, found: Container[int]) -> tuple[set[int], set[int], bool]:
+    """The tensors that have time first as `seeds` do, the nodes that turn them, and whether others read them."""
+    producers, consumers = graph.producers(), graph.consumers()
+    pending, first, turning, leaks = list(seeds), set[int](), set[int](), False
     while pending:
         tensor = pending.pop()
         if tensor in first or graph.tensors[tensor].is_constant:
@@ -208,8 +227,7 @@ def _with_layout(graph: Graph, found: Mapping[int, Recurrence]) -> RecurrentLoop
             elif node.index not in found:
                 leaks |= not _slices_steps(node)
         leaks |= tensor not in producers or tensor in graph.outputs
-    needless = _needless(graph, found)
-    return RecurrentLoops(found, needless, frozenset(turning), frozenset() if leaks else frozenset(first))
+    return first, turning, leaks
 
 
 def _needless(graph: Graph, found: Mapping[int, Recurrence]) -> frozenset[int]:
@@ -234,15 +252,43 @@ def _enters(node: Node, graph: Graph) -> bool:
     """Whether a node puts time first. A RESHAPE does where there is one sample."""
     source, result = (graph.tensors[t].shape_signature for t in (node.inputs[0], node.outputs[0]))
     reshapes = node.op == "RESHAPE" and source[:1] == (1,) == result[1:2] and len(result) == 3
-    return _transposes(node, graph) or (reshapes and -1 not in (*source, *result))
+    known = -1 not in (*source, *result)
+    return _transposes(node, graph) or _packs(node, graph) or _swaps(node, graph) or (reshapes and known)
+
+
+def _swaps(node: Node, graph: Graph) -> bool:
+    """Whether a RESHAPE of one sample puts its steps first and leaves the others as they are."""
+    if node.op != "RESHAPE":
+        return False
+    source, result = (graph.tensors[t].shape_signature for t in (node.inputs[0], node.outputs[0]))
+    return source[:1] == (1,) and -1 not in source and result == (*source[1:2], 1, *source[2:])
+
+
+def _packs(node: Node, graph: Graph) -> bool:
+    """Whether a node puts steps of one sample together, time first."""
+    return node.op == "PACK" and int(node.options["axis"]) == 0 and graph.tensors[node.outputs[0]].shape[1:2] == (1,)
 
 
 def _leaves(node: Node, graph: Graph) -> bool:
-    """Whether a node puts the batch first, or takes the one step there is."""
+    """Whether a node puts the batch first, or takes one step."""
     source, result = (graph.tensors[t].shape_signature for t in (node.inputs[0], node.outputs[0]))
     reshapes = node.op == "RESHAPE" and source[1:2] == (1,) == result[:1] and -1 not in (*source, *result)
-    takes_step = node.op == "STRIDED_SLICE" and source[:1] == (1,) and result == source[1:]
-    return takes_step or reshapes or _transposes(node, graph)
+    return _takes_step(node, graph) or reshapes or _transposes(node, graph)
+
+
+def _takes_step(node: Node, graph: Graph) -> bool:
+    """Whether a slice takes one step of what has time first, all of it."""
+    if node.op != "STRIDED_SLICE" or int(node.options["shrink_axis_mask"]) != 1:
+        return False
+    source, result = (graph.tensors[t].shape_signature for t in (node.inputs[0], node.outputs[0]))
+    begin, strides = (graph.tensors[node.inputs[k]].data for k in (1, 3))
+    return begin is not None and strides is not None and bool(np.all(strides == 1)) and result == source[1:]
+
+
+def _step(node: Node, graph: Graph) -> int:
+    """The step that such a slice takes."""
+    begin = np.asarray(graph.tensors[node.inputs[1]].data).ravel()
+    return 0 if int(node.options["begin_mask"]) & 1 else int(begin[0])
 
 
 def _transposes(node: Node, graph: Graph) -> bool:

@@ -58,6 +58,14 @@ def read_line() -> keras.Model:
     return keras.Model(x, layers.Dense(2)(layers.GRU(5, return_sequences=True)(columns)))
 
 
+def video() -> keras.Model:
+    """Layers for each image of a sequence: the file takes the images apart and packs what comes of them."""
+    x = keras.Input(batch_shape=(1, 3, 4, 4, 1))
+    y = layers.TimeDistributed(layers.Conv2D(2, 3, activation="relu"))(x)
+    y = layers.LSTM(4, return_sequences=True)(layers.TimeDistributed(layers.Flatten())(y))
+    return keras.Model(x, layers.TimeDistributed(layers.Dense(2, activation="softmax"))(y))
+
+
 MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "lstm": (lambda: stack(layers.LSTM(6), layers.Dense(3)), ["LSTM", "Dense"]),
     "lstm-one-unit": (lambda: stack(layers.LSTM(1)), ["LSTM"]),
@@ -113,6 +121,14 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "gru": (lambda: stack(layers.GRU(6), layers.Dense(3)), ["GRU", "Dense"]),
     "gru-reset-before": (lambda: stack(layers.GRU(6, reset_after=False, activation="elu")), ["GRU"]),
     "gru-image": (read_line, ["Conv2D", "Reshape", "GRU", "Dense"]),
+    "video": (
+        video,
+        [
+            *("GetItem", "GetItem", "GetItem", "Conv2D", "Stack", "GetItem", "GetItem", "GetItem"),
+            *("Reshape", "Reshape", "Reshape", "Stack", "LSTM", "GetItem", "GetItem", "GetItem"),
+            *("Dense", "Softmax", "Softmax", "Softmax", "Stack"),
+        ],
+    ),
     "rnn": (lambda: stack(layers.SimpleRNN(6, activation="relu", return_sequences=True)), ["SimpleRNN"]),
 }
 FIXED_BATCH = {"lstm-batch-2", "lstm-any-length"}  # the file's own
