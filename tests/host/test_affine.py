@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from liteback.ir import CODE_RANGE, PACKED_BITS, Quantization
+from liteback.ir import CODE_RANGE, Quantization, numpy_dtype
 from liteback.numerics.affine import dequantize, quantize, round_half_away
 
 
@@ -43,7 +43,7 @@ def test_the_error_inside_the_range_is_at_most_half_a_step(real: np.ndarray, sca
 def test_any_float_gives_a_code_in_range(real: np.ndarray, dtype: str) -> None:
     codes = quantize(real, quantization(0.5, 3), dtype)
     low, high = CODE_RANGE[dtype]
-    assert codes.dtype == ("int8" if dtype in PACKED_BITS else dtype)
+    assert codes.dtype == numpy_dtype(dtype)
     assert np.all((codes >= low) & (codes <= high))
 
 

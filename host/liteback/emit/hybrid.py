@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..ir import ABSENT, PACKED_BITS, Graph, Node
+from ..ir import ABSENT, Graph, Node
 from ..numerics.kernels import hybrid, xnnpack
 from ..numerics.operator import Operator
 from ..numerics.profile import KernelProfile
@@ -33,7 +33,7 @@ def dynamic_quant(node: Node, graph: Graph, profile: KernelProfile | None) -> Dy
     if position is None or ABSENT in node.inputs[: position + 1]:
         return None
     x, weights = tensors[node.inputs[0]], tensors[node.inputs[position]]
-    if x.dtype != "float32" or not weights.is_quantized or weights.dtype not in (*PACKED_BITS, "int8", "uint8"):
+    if x.dtype != "float32" or not weights.is_quantized or weights.dtype not in ("int8", "int4", "int2", "uint8"):
         return None
     quantization = weights.quantization
     if quantization is None:

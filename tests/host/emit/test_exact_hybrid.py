@@ -11,7 +11,7 @@ from exact_conformance import KERNEL_SETS
 
 from liteback.emit.build import emit
 from liteback.export.patch import patch
-from liteback.ir import CODE_RANGE, PACKED_BITS
+from liteback.ir import CODE_RANGE
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile
 from liteback.session.board import Board
@@ -103,7 +103,7 @@ def narrow(dtype: str) -> Case:
 
 
 @pytest.mark.parametrize("kernels", ["litert-builtin", "litert-xnnpack"])
-@pytest.mark.parametrize("dtype", PACKED_BITS)
+@pytest.mark.parametrize("dtype", ["int4", "int2"])  # of uint4 there are activations alone
 def test_narrow_weights(dtype: str, kernels: str, board: Board) -> None:
     case, (options, profile) = narrow(dtype), (KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile)
     shapes = [(5, 24)]

@@ -27,7 +27,7 @@ def takes(op: Operator) -> bool:
         return False
     # Several narrow weights lie in a byte: its kernels want whole bytes in a row.
     bits = PACKED_BITS.get(weights.dtype, 8)
-    return weights.dtype in ("int8", *PACKED_BITS) and weights.shape[-1] * bits % 8 == 0
+    return weights.dtype in ("int8", "int4", "int2") and weights.shape[-1] * bits % 8 == 0
 
 
 def row_axes(op: Operator) -> list[int]:
