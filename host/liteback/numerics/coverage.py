@@ -6,7 +6,7 @@ A test holds this equal to the registry, `operator.EXACT`.
 from __future__ import annotations
 
 from ..errors import Problem
-from ..ir import Graph
+from ..ir import PACKED_BITS, Graph
 from .operator import Operator, is_moving
 
 # Of real data and quantized weights, or from real values to codes.
@@ -98,7 +98,8 @@ def uncovered(graph: Graph) -> list[Problem]:
         operator = Operator.of(node, graph)
         if not operator.on_codes or is_moving(operator):
             continue
-        if node.op not in (HYBRID if "/float32" in operator.kind else ON_CODES):
+        narrow = [d for t in node.outputs if (d := graph.tensors[t].dtype) in PACKED_BITS]  # kernels give whole bytes
+        if narrow or node.op not in (HYBRID if "/float32" in operator.kind else ON_CODES):
             where = graph.label(node.outputs[0]) if node.outputs else ""
-            found.append(Problem(node.op, where, f"no exact kernel for {operator.kind}"))
+            found.append(Problem(node.op, where, f"no exact kernel for {'/'.join((operator.kind, *narrow))}"))
     return found
