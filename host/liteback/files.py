@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UsageError
@@ -87,8 +89,27 @@ def read_model(model: str | Path | bytes) -> bytes:
     """
     if isinstance(model, bytes):
         return model
-    try:
+    with _reading(model):
         return Path(model).read_bytes()
+
+
+def check_model(path: Path) -> None:
+    """That there is a file to read at `path`, to be asked before the work on it.
+
+    It does not read all of it: once a large block is given back, the allocator keeps later ones (MMAP_THRESHOLD in
+    mallopt(3)), and a reconstruction would take more memory.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    with _reading(path), path.open("rb") as file:
+        file.read(1)
+
+
+@contextmanager
+def _reading(model: str | Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"Cannot read the model {str(model)!r}: {error.strerror or error}.") from error
 

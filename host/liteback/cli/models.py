@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import UnsupportedModel, UsageError
+from ..files import check_model
 from . import tables
 from .run import read
 from .shared import (
@@ -69,7 +70,7 @@ def reconstruct(
     json: Json = False,
 ) -> None:
     """Bring a .tflite file back as a trainable Keras model."""
-    data, _ = read(model)
+    check_model(model)
     load_tensorflow()
     from ..reconstruction import reconstruction, signature_reconstructions
     from ..saving import check_output, interface_names, save
@@ -77,10 +78,10 @@ def reconstruct(
     check_output(output)
     started = time.perf_counter()
     if output.suffix or signature is not None:
-        made = {"serving_default": reconstruction(data, numerics, signature, profile)}
+        made = {"serving_default": reconstruction(model, numerics, signature, profile)}
         refused: dict[str, UnsupportedModel] = {}
     else:  # a SavedModel holds all of the file's signatures
-        made, refused = signature_reconstructions(data, numerics, profile)
+        made, refused = signature_reconstructions(model, numerics, profile)
     made = {key: each.without_constants() for key, each in made.items()}
     emission = made.pop("serving_default")
     save(emission, output, made)
