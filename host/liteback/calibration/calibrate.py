@@ -63,7 +63,8 @@ class Calibration:
     @property
     def exact(self) -> bool:
         """Whether the twin has the board's bits in everything that can have them."""
-        return self.provable and all(share in (None, 1) for share in (self.exact_share, self.hybrid_share))
+        shares = [share for share in (self.exact_share, self.hybrid_share) if share is not None]
+        return bool(shares) and all(share == 1 for share in shares)
 
     @property
     def provable(self) -> bool:

@@ -75,7 +75,7 @@ class Builder:
     variables: dict[Constant, tuple[Any, Weight]] = field(default_factory=dict)  # what layers of their own give of them
     plain: set[Constant] = field(default_factory=set)  # the constants that were used as numbers
     loops: RecurrentLoops = field(init=False)
-    parameters: Mapping[int, str] = field(init=False)  # constants of additions and products that train
+    parameters: Mapping[int, str] = field(init=False)  # constants that train in layers of their own
 
     def __post_init__(self) -> None:
         self.parameters = {} if self.numerics == "exact" else parameters(self.graph, self.graphs)

@@ -101,6 +101,8 @@ def test_codes_beside_hybrid_layers_do_not_speak_for_them(capture: Capture) -> N
     wrong = [replace(row, isolated=row.isolated and replace(row.isolated, differ=0.5)) for row in result.twin.rows]
     other = replace(result, twin=replace(result.twin, rows=tuple(wrong)))
     assert (other.exact_share, other.hybrid_share, other.exact) == (1, 0.5, False)
+    refused = replace(result, twin=None, refusals=("no exact kernel",))
+    assert (refused.provable, refused.exact) == (True, False), "a twin that cannot be built proves nothing"
 
 
 def test_of_float_kernels_there_is_nothing_to_prove(capture: Capture) -> None:
