@@ -47,7 +47,9 @@ class KerasTwin:
         found = places(model, values)
         self._places = {t: id(place) for t, place in found.items()}
         # The tensors that the file has time first: whether the model has one step of it.
-        self._one_step = {t: len(found[t].shape) == 2 for t, v in values.items() if v.time_first}
+        self._one_step = {
+            t: len(found[t].shape) < len(graph.tensors[t].shape) for t, v in values.items() if v.time_first
+        }
         self._run = tf.function(self._traverse)
         self.layers = _recurrent(graph, values, {operation.name for operation in model.operations})
 

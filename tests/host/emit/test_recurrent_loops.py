@@ -66,6 +66,12 @@ def video() -> keras.Model:
     return keras.Model(x, layers.TimeDistributed(layers.Dense(2, activation="softmax"))(y))
 
 
+def one_number_a_step() -> keras.Model:
+    x = keras.Input(batch_shape=(1, 3, FEATURES))
+    y = layers.TimeDistributed(layers.Dense(1))(layers.LSTM(4, return_sequences=True)(x))
+    return keras.Model(x, layers.Dense(2)(layers.TimeDistributed(layers.Reshape(()))(y)))
+
+
 MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "lstm": (lambda: stack(layers.LSTM(6), layers.Dense(3)), ["LSTM", "Dense"]),
     "lstm-one-unit": (lambda: stack(layers.LSTM(1)), ["LSTM"]),
@@ -121,6 +127,13 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "gru": (lambda: stack(layers.GRU(6), layers.Dense(3)), ["GRU", "Dense"]),
     "gru-reset-before": (lambda: stack(layers.GRU(6, reset_after=False, activation="elu")), ["GRU"]),
     "gru-image": (read_line, ["Conv2D", "Reshape", "GRU", "Dense"]),
+    "one-number-a-step": (
+        one_number_a_step,
+        [
+            *("LSTM", "GetItem", "GetItem", "GetItem", "Dense", "Stack", "GetItem", "GetItem", "GetItem"),
+            *("Reshape", "Reshape", "Reshape", "Stack", "Dense"),
+        ],
+    ),
     "video": (
         video,
         [
