@@ -9,7 +9,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 
 import typer
@@ -18,6 +17,7 @@ from typer.core import TyperCommand
 
 from .. import __version__
 from ..errors import LitebackError, UsageError
+from ..interrupts import interrupt, sparing_locks
 from ..words import printable
 from . import agent, boards, deploy, models, trips
 from .shared import GATE_EXAMPLES, emit_json, err, out
@@ -81,7 +81,12 @@ def _top(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line. Returns the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    with sparing_locks():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     out.documented = False
     try:
         # Not app(): that one makes exit codes of its own of an interrupt and of a closed pipe.
@@ -92,8 +97,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except typer.Exit as end:
         return end.exit_code
-    except (KeyboardInterrupt, typer.Abort) as interrupt:
-        return _interrupted(interrupt, arguments)
+    except (KeyboardInterrupt, typer.Abort) as end:
+        return _interrupted(end, arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail again
         return 0
@@ -105,12 +110,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(error, arguments) if isinstance(error, LitebackError) else _other(error, arguments)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _interrupted(interrupt: BaseException, arguments: Sequence[str]) -> int:
-    words = " ".join(["Interrupted.", *map(str, interrupt.args)])
+def _interrupted(end: BaseException, arguments: Sequence[str]) -> int:
+    words = " ".join(["Interrupted.", *map(str, end.args)])
     err.say(words)
     return _documented(arguments, words, "Interrupted", 130)
 

@@ -12,6 +12,7 @@ import hashlib
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from liteback.errors import AgentIncompatible, BoardError, BoardUnreachable, Mod
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
+from liteback.interrupts import sparing_locks
 from liteback.lift import lift
 from liteback.recording import Recording
 from liteback.session.channel import open_channel
@@ -93,6 +95,7 @@ class Board:
         self._on_close = on_close
         self._link = link if isinstance(link, RemoteAgent) else None
         self._metadata = (("authorization", f"Bearer {token}"),)
+        self._context = ExitStack()
         self._channel = open_channel(address, self._link.keys if self._link is not None else None)
         self._stub = agent_pb2_grpc.AgentStub(self._channel)  # type: ignore[no-untyped-call]
         try:
@@ -102,12 +105,14 @@ class Board:
             raise
 
     def __enter__(self) -> Board:
+        self._context.enter_context(sparing_locks())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with self._context:
+            self.close()
 
     def close(self) -> None:
         self._channel.close()
