@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
+import psutil
 import pytest
 
 import small_models
@@ -41,6 +43,20 @@ for _ in range(30):
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 agent.stop()
+"""
+
+
+# Ctrl-C strikes while the agent is being stopped.
+_STOPPED_HALFWAY = """
+import os, signal
+from liteback.session.local import LocalAgent
+
+agent = LocalAgent()
+agent._process.terminate = lambda: os.kill(os.getpid(), signal.SIGINT)
+try:
+    agent.stop()
+except KeyboardInterrupt:
+    print(agent.pid)
 """
 
 
@@ -106,3 +122,12 @@ def test_a_board_can_be_left_at_any_moment() -> None:
     command = [sys.executable, "-c", _INTERRUPTED, small_models.add().hex()]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (0, "interrupted\n" * 30), result.stderr[-2000:]
+
+
+def test_an_agent_that_was_being_stopped_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _STOPPED_HALFWAY]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in {int(result.stdout)} & {*psutil.pids()}], timeout=10)
+    assert alive == []
+    assert list(tmp_path.iterdir()) == []

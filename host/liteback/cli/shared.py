@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import os
@@ -162,6 +163,17 @@ def _meanwhile(text: str) -> Iterator[None]:
             err.control(Control((ControlType.ERASE_IN_LINE, 2)))
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """What imports make stays: to look through it for garbage is a fifth of TensorFlow's, and of each look later on."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def load_tensorflow() -> None:
     """Import TensorFlow and Keras, quietly.
 
@@ -169,7 +181,7 @@ def load_tensorflow() -> None:
         UsageError: they are not installed.
     """
     try:
-        with _meanwhile("loading TensorFlow ..."), quiet():
+        with _meanwhile("loading TensorFlow ..."), quiet(), _nothing_collected():
             import tensorflow as tf
 
             tf.constant(0)  # the first tensor finds out about devices, loudly

@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import selectors
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,12 +33,14 @@ class LocalAgent:
             AgentIncompatible: it does not start; the message has what it said.
         """
         self.token = secrets.token_urlsafe(32)
-        self._folder = Path(tempfile.mkdtemp(prefix="liteback-"))  # mode 700
-        self._log = self._folder / "agent.log"
-        token_file = self._folder / "token"
+        # Mode 700. An interrupt of `stop` leaves it to the end of this process.
+        self._folder = tempfile.TemporaryDirectory(prefix="liteback-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
+        self._log = folder / "agent.log"
+        token_file = folder / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(self.token, encoding="ascii")
-        store = (store or _own_store(self._folder)).absolute()
+        store = (store or _own_store(folder)).absolute()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [python, "-m", "liteback_agent", "--exit-with-parent"]
@@ -48,7 +49,7 @@ class LocalAgent:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 # A folder of the user's may hold a numpy.py, which `-m` would find first.
-                cwd=self._folder,
+                cwd=folder,
                 # Ctrl-C at the terminal is for this process, which then ends its sessions in order.
                 start_new_session=True,
             )
@@ -79,7 +80,7 @@ class LocalAgent:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
 
     def _listening(self) -> str:
         line = _first_line(self._process.stdout, _START_SECONDS)
