@@ -172,6 +172,7 @@ def _nothing_collected() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
+        gc.collect()  # of nothing: the collector forgets how many objects there are
 
 
 def load_tensorflow() -> None:

@@ -86,12 +86,12 @@ def _collecting_new_objects() -> Iterator[None]:
     """Have the garbage collector look at what is made in here alone.
 
     TensorFlow's own objects, half a million that stay, make a collection slow and rare; Keras' traces of layers, which
-    are cycles and hold tensors, would pile up.
+    are cycles and hold tensors, would pile up. A program that has frozen its objects has done so already.
     """
     ours = gc.get_freeze_count() == 0
     if ours:
         gc.freeze()
-    gc.collect()
+        gc.collect()  # of nothing: the collector forgets how many objects there are
     try:
         yield
     finally:
