@@ -20,11 +20,23 @@ of liteback (exit code 70); an interrupt is 130.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .words import counted
+
+# What a machine denies any program: no bug.
+MACHINE_DENIES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EMFILE,
+    errno.ENFILE,
+)
 
 
 class LitebackError(Exception):

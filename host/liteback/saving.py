@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import re
 import shutil
 import tempfile
@@ -19,12 +21,13 @@ import keras
 import tensorflow as tf
 
 from .emit.emission import Emission
-from .errors import UsageError
+from .errors import MACHINE_DENIES, UsageError
 from .files import check_file, check_folder
 from .ir import Graph
 
 _SERVED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # what TensorFlow takes as the name of an operation
 _RESERVED = frozenset({*kwlist, "self"})  # what a function of Python, or TensorFlow's own, cannot call an input
+_HDF5_GROUP = 8 << 10  # bytes, at most, that a file takes for each layer and variable beside its numbers
 NO_SIGNATURES: Mapping[str, Emission] = {}
 
 
@@ -46,10 +49,15 @@ def save(emission: Emission, path: Path, signatures: Mapping[str, Emission] = NO
                 writer(emission, fresh)
             else:
                 _write_saved_model({"serving_default": emission, **signatures}, fresh)
-    except OSError as error:
-        raise UsageError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
-    except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:  # TensorFlow's words for a full disk
-        raise UsageError(f"Cannot write {str(path)!r}: {error.message}.") from error
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        if isinstance(error, OSError) or _denied(error):
+            raise UsageError(f"Cannot write {str(path)!r}: {_denied(error) or error}.") from error
+        raise
+
+
+def _denied(error: Exception) -> str | None:
+    """What the machine denies, in its own words: HDF5 and TensorFlow put theirs around these, in errors of any kind."""
+    return next((words for words in map(os.strerror, MACHINE_DENIES) if words in str(error)), None)
 
 
 def check_output(path: Path) -> None:
@@ -81,6 +89,7 @@ def _write_keras(emission: Emission, path: Path) -> None:
     The parts stay beside `path`, in the folder that `_beside` removes.
     """
     folder = path.with_suffix("")
+    _reserve(path, emission.model)
     keras.saving.save_model(emission.model, folder, zipped=False)
     with zipfile.ZipFile(path, "w") as archive:
         for part in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -97,10 +106,27 @@ def _write_h5(emission: Emission, path: Path) -> None:
     absl = logging.getLogger("absl")  # where Keras calls its own format old
     level = absl.level
     absl.setLevel(logging.ERROR)
+    _reserve(path, emission.model)
     try:
         emission.model.save(path)
     finally:
         absl.setLevel(level)
+
+
+def _reserve(path: Path, model: keras.Model) -> None:
+    """Have a disk that is full say so now: HDF5, told while it closes a file, takes the whole process with it.
+
+    Raises: OSError.
+    """
+    weights = sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in model.variables)
+    size = weights + _HDF5_GROUP * (len(model.variables) + len(model.layers))
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in MACHINE_DENIES:  # else the file system does not know how to reserve
+                raise
+    path.unlink()
 
 
 _WRITERS: Mapping[str, Callable[[Emission, Path], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import keras
@@ -149,13 +150,18 @@ def test_every_output_has_a_name_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(results["a_2"], np.tanh([[-1, 0, 1, 2]]), rtol=1e-6)
 
 
-def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object, **how: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "saved; No space left on device")
-
-    monkeypatch.setattr("liteback.saving._write_saved_model", full)
-    with pytest.raises(UsageError, match=r"Cannot write .*No space left"):
-        save(reconstruction(dense()), tmp_path / "saved")
+@pytest.mark.parametrize("allowed", [0, 3_000])
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved"])
+def test_a_full_disk_is_said_so(name: str, allowed: int, tmp_path: Path) -> None:
+    """No file may grow beyond so many bytes: as on a full disk, the write itself fails."""
+    emission = reconstruction(dense())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, before[1]))
+    try:
+        with pytest.raises(UsageError, match=r"Cannot write .*: File too large\.$"):
+            save(emission, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

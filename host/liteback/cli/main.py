@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import os
 import signal
@@ -16,7 +15,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from .. import __version__
-from ..errors import LitebackError, UsageError
+from ..errors import MACHINE_DENIES, LitebackError, UsageError
 from ..interrupts import interrupt, sparing_locks
 from ..words import printable
 from . import agent, boards, deploy, models, trips
@@ -61,9 +60,6 @@ for command in (
 app.add_typer(agent.agent, name="agent")
 for registered in (*app.registered_commands, *agent.agent.registered_commands):
     registered.cls = _Command
-
-# What a machine denies any program: no bug.
-_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE)
 
 
 def _version(wanted: bool) -> None:
@@ -144,7 +140,7 @@ def _other(error: Exception, arguments: Sequence[str]) -> int:
     if callable(show):  # the parser's own errors know how to show themselves
         show()
         return _documented(arguments, error.format_message(), "UsageError", 2)  # type: ignore[attr-defined]
-    if isinstance(error, OSError) and error.errno in _MACHINE:
+    if isinstance(error, OSError) and error.errno in MACHINE_DENIES:
         return _failed(UsageError(f"{error.filename or 'The output'}: {error.strerror}."), arguments)
     if isinstance(error, UnicodeEncodeError) and (name := printable(error.object)) != error.object:
         rule = "A name that TensorFlow, or a board, is to take is UTF-8"
