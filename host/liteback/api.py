@@ -63,7 +63,10 @@ def calibrate(recording: Recording | Path | str, model: Any = None, progress: An
 
     model: a float reconstruction to correct, or the path of its .keras file; the file's own if None.
 
-    Raises: as `calibration.calibrate.calibrate` does.
+    Raises:
+        NoCertificate: the recording's taps changed what they measured.
+        RunFailed: the recording is not complete.
+        UsageError: the recording has but one sample, or `model` is no float reconstruction of its file.
     """
     recording = recording if isinstance(recording, Recording) else Recording.open(recording)
     model = load_model(Path(model)) if isinstance(model, (str, Path)) else model

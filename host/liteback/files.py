@@ -82,13 +82,15 @@ def _check_place(path: Path, folder: Path) -> None:
 
 
 def read_model(model: str | Path | bytes) -> bytes:
-    """The bytes of a .tflite file.
+    """The bytes of a .tflite file, from its path, or as they are.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be read, or is neither.
     """
-    if isinstance(model, bytes):
-        return model
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return bytes(model)
+    if not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"A .tflite file is given by its path, or as its bytes. Received: {type(model).__name__}.")
     with _reading(model):
         return Path(model).read_bytes()
 

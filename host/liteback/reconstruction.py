@@ -97,7 +97,14 @@ def _kernels(numerics: str, profile: KernelProfile | str | Path | None) -> Kerne
         raise UsageError(f"numerics is one of {', '.join(get_args(Numerics))}. Received: {numerics!r}.")
     if profile is not None and numerics == "float":
         raise UsageError("A kernel profile is for exact and fakequant numerics. Received: 'float' with a profile.")
-    return KernelProfile.named(profile) if isinstance(profile, (str, Path)) else profile
+    if profile is None or isinstance(profile, KernelProfile):
+        return profile
+    if not isinstance(profile, (str, Path)):
+        raise UsageError(
+            "A profile is a KernelProfile, the name of one that ships, or the path of its JSON. "
+            f"Received: {type(profile).__name__}."
+        )
+    return KernelProfile.named(profile)
 
 
 def serving_signature(source: Model) -> str | None:

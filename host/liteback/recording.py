@@ -202,6 +202,8 @@ class Recording:
     @classmethod
     def open(cls, path: Path | str) -> Recording:
         """Raises: UsageError when `path` is not a recording."""
+        if not isinstance(path, (str, os.PathLike)):
+            raise UsageError(f"A recording is a folder that `capture` wrote. Received: {type(path).__name__}.")
         path = Path(path)
         return cls(path, _with_entries(_read_manifest(path), _read_journal(path)))
 

@@ -6,6 +6,7 @@ isolated:   each layer is fed what the board fed it  each error is the layer's o
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Collection, Mapping
 from itertools import chain
@@ -247,6 +248,8 @@ def load_model(path: Path | str) -> Any:
     Raises:
         UsageError: there is none at that path, or it is of a kind that no reconstruction is.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"A Keras model is read from the path of its file. Received: {type(path).__name__}.")
     path = Path(path)
     if not path.exists():
         raise UsageError(f"There is no model at {str(path)!r}.")

@@ -9,6 +9,7 @@ from typing import Any
 from ..comparison.compare import compare
 from ..comparison.result import Comparison, Mode
 from ..emit.build import emit
+from ..emit.emission import numerics_of
 from ..errors import UnsupportedModel, UsageError
 from ..ir import Model
 from ..lift import lift
@@ -148,6 +149,8 @@ def calibrate(recording: Recording, model: Any = None, progress: Progress | None
         RunFailed: the recording is not complete.
         UsageError: the recording has but one sample, or `model` is no float reconstruction of its file.
     """
+    if model is not None and (numerics := numerics_of(model)) != "float":
+        raise UsageError(f"Corrections are for a float reconstruction. Received: one in {numerics}; leave it out.")
     recording.check_counts()
     if recording.sample_count < 2:
         raise UsageError(

@@ -198,8 +198,10 @@ class Comparison:
 
         By default: ranked by the error each layer injects.
 
-        Raises: UsageError for a metric that does not exist.
+        Raises: UsageError for a mode or a metric that does not exist.
         """
+        if mode not in MODES:
+            raise UsageError(f"Errors are {' or '.join(MODES)}. Received: {mode!r}.")
         if key not in METRICS:
             raise UsageError(f"Rows are ranked by one of {', '.join(METRICS)}. Received: {key!r}.")
         ranked = sorted(self.rows, key=lambda row: self._severity(row, mode), reverse=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import keras
 
+from ..errors import UsageError
 from ..ir import Graph
 from .exact_layer import ExactLayer
 from .fake_quant import FakeQuant
@@ -76,6 +77,19 @@ class Emission:
         return tuple(op.name for op in operations(self.model) if type(op).__module__.startswith("liteback."))
 
 
+def check_functional(model: Any) -> None:
+    """That a model shows its layers one by one, as what `reconstruct` gives does.
+
+    Raises:
+        UsageError: it is a Sequential or subclassed model, or none, such as a path.
+    """
+    if not hasattr(model, "operations"):
+        raise UsageError(
+            "A reconstruction is a Functional keras.Model, as `liteback.reconstruct` or `liteback.load_model` makes "
+            f"it, trained further or not. Received: {type(model).__name__}."
+        )
+
+
 def operations(model: Any) -> Iterator[Any]:
     """All operations of a model, those of the models inside its layers included."""
     for operation in model.operations:
@@ -97,7 +111,12 @@ def places(model: Any, values: Mapping[int, Value]) -> dict[int, Any]:
 
 
 def numerics_of(model: Any) -> Numerics:
-    """The numerics that a reconstructed model was built in."""
+    """The numerics that a reconstructed model was built in.
+
+    Raises:
+        UsageError: it is no such model.
+    """
+    check_functional(model)
     if any(isinstance(op, ExactLayer) for op in operations(model)):
         return "exact"
     rounds = (isinstance(op, (FakeQuant, DynamicQuant)) or getattr(op, "hybrid", None) for op in operations(model))

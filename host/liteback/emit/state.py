@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from ..ir import Graph, Node, Tensor, numpy_dtype
 
 
@@ -123,7 +124,12 @@ def reset_state(model: Any) -> None:
     """Put every variable of a reconstructed model back to its initial value, as a freshly loaded interpreter has it.
 
     model: a keras.Model that `reconstruct` built, or one loaded from its .keras file.
+
+    Raises:
+        UsageError: it is no Keras model.
     """
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"State is what a keras.Model keeps. Received: {type(model).__name__}.")
     for layer in model.layers:
         if isinstance(layer, Memory):
             layer.reset_state()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from .. import packing
 from ..calls import once, reachable
 from ..emit.build import emit
-from ..emit.emission import Binding, Emission, layer_at, numerics_of
+from ..emit.emission import Binding, Emission, check_functional, layer_at, numerics_of
 from ..emit.names import model_name
 from ..errors import UsageError
+from ..files import read_model
 from ..flatbuffer.parse import parse
 from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Quantization, Tensor
 from ..lift import lift
@@ -62,14 +64,18 @@ class Patched:
         return tuple(c for c in self.changes if c.changed)
 
 
-def patch(model: Any, original: bytes) -> Patched:
-    """Write the weights of `model`, a reconstruction of `original` (a .tflite file), back into it.
+def patch(model: Any, original: str | Path | bytes) -> Patched:
+    """Write the weights of `model`, a reconstruction of `original`, back into its bytes: `data` of what is returned.
+
+    model: a keras.Model that `reconstruct` made, trained further or not. original: the path of the .tflite file, or its
+    bytes. The file itself stays as it is.
 
     Raises:
         UsageError: the model is no reconstruction of that file, or the file has no room for what its weights are now.
         InvalidModel, UnsupportedModel: see `reconstruct`.
     """
-    flat = parse(original)
+    check_functional(model)
+    flat = parse(read_model(original))
     lifted = lift(flat)
     lifted = replace(lifted, graphs=tuple(map(signed_weights, lifted.graphs)))  # as they are read, so they are written
     built = _built(model, lifted)

@@ -45,6 +45,8 @@ def board_entry(text: str) -> BoardEntry:
     Raises:
         UsageError: it is malformed, a group of several, or the boards file breaks a rule.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"A target is a text, such as `local` or `pi@raspberrypi`. Received: {text!r}.")
     with deploy_errors():
         return boards.read().one(text)
 

@@ -19,6 +19,7 @@ from liteback.inputs import random_inputs
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile, shipped
 from liteback.passes import simplify
+from liteback.reconstruction import reconstruct
 from liteback.recording import PLAIN, Recording, RecordingWriter
 from liteback.session.board import Board, RunOptions
 
@@ -174,3 +175,8 @@ def test_what_was_not_captured_is_unmatched_and_says_so(board: Board, tmp_path: 
 def test_one_sample_proves_nothing(capture: Capture) -> None:
     with pytest.raises(UsageError, match="Capture more"):
         calibrate(capture(network(), 1))
+
+
+def test_corrections_are_of_a_float_model(capture: Capture) -> None:
+    with pytest.raises(UsageError, match="Received: one in fakequant"):
+        calibrate(capture(network(), 2), reconstruct(network(), "fakequant"))
