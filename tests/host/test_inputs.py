@@ -86,6 +86,30 @@ def test_one_npy_for_the_only_input_and_a_limit(tmp_path: Path) -> None:
         inputs[2]
 
 
+def test_arrays_need_no_file(tmp_path: Path) -> None:
+    array, net = np.arange(12, dtype=np.float32).reshape(3, 4), graph(tensor(0), tensor(1))
+    from_file = read_inputs(saved(tmp_path, t0=array, in_1=array + 1), net)
+    from_memory = read_inputs({"t0": array, "in_1": (array + 1).tolist()}, net)
+    np.testing.assert_array_equal(only(from_memory), only(from_file))
+    assert from_memory.description == "arrays, 3 samples"
+    assert len(read_inputs(array, graph(tensor(0)), limit=2)) == 2
+
+
+@pytest.mark.parametrize("source", [None, 3, [1.0], {0: np.zeros(4)}], ids=["None", "number", "list", "by number"])
+def test_what_is_no_input_is_refused(source: Any) -> None:
+    with pytest.raises(UsageError, match="Received: "):
+        read_inputs(source, graph(tensor(0)))
+
+
+def test_arrays_that_do_not_fit_are_told_as_those_of_a_file_are() -> None:
+    with pytest.raises(
+        UsageError, match=r"The arrays do not fit[^$]*no input is called 'x'[^$]*in_0 't0'.* is missing"
+    ):
+        read_inputs({"x": np.zeros([3, 4])}, graph(tensor(0)))
+    with pytest.raises(UsageError, match="one array without a name is the only input"):
+        read_inputs(np.zeros([3, 4]), graph(tensor(0), tensor(1)))
+
+
 def test_real_numbers_are_quantized_and_codes_are_kept(tmp_path: Path) -> None:
     net = graph(tensor(0, "int8", (1, 4), HALVES))
     real = read_inputs(saved(tmp_path, t0=np.array([[0.0, 0.5, -1.0, 1e9]])), net)

@@ -1,4 +1,4 @@
-"""A path -> Inputs."""
+"""A path, or arrays -> Inputs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from liteback.numerics.affine import dequantize
 from liteback.words import counted, printable
 
 Range = tuple[float, float]
+Arrays = Mapping[str, NDArray[Any]]
 
 
 def read_inputs(
-    source: Path | str,
+    source: Path | str | Arrays | NDArray[Any],
     graph: Graph,
     limit: int | None = None,
     *,
@@ -39,11 +40,12 @@ def read_inputs(
     value_range: Range | None = None,
     sample_rate: int = 16000,
 ) -> Inputs:
-    """The first `limit` samples (all where None) of a file or a folder, as the graph's inputs take them.
+    """The first `limit` samples (all where None) of a file, a folder or arrays, as the graph's inputs take them.
 
     - `.npz`: one array per input, named by tensor name, by a signature's name or `in_K`; `.npy`: the only
       input. The leading axis counts samples; the tensor's batch axis of 1 may be left out. Real numbers for a
       quantized tensor are quantized at its scale.
+    - arrays in memory: a mapping as an `.npz` holds it, or the array of the only input.
     - a folder of images, for one input (1, H, W, 1 or 3): resized; uint8 and int8 tensors take the pixels as
       codes (int8: pixel - 128), unless `value_range` is given; others take the pixels scaled to `value_range`
       (default 0 to 1), quantized where the tensor is.
@@ -52,19 +54,24 @@ def read_inputs(
 
     Raises: UsageError that lists everything that does not fit.
     """
-    path = Path(source)
     if limit is not None and limit < 1:
         raise UsageError(f"The number of samples is positive. Received: {limit}.")
-    if path.is_dir():
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    if path is not None and path.is_dir():
         return _folder(path, graph, limit, value_range, sample_rate)
     if value_range is not None:
-        raise UsageError(f"An input range scales images and sounds; arrays are taken as they are. Received: {path}.")
-    return _arrays(path, graph, limit, signatures)
+        given = "arrays" if path is None else path
+        raise UsageError(f"An input range scales images and sounds; arrays are taken as they are. Received: {given}.")
+    arrays = _in_memory(source) if path is None else _load(path)
+    return _arrays(arrays, path, graph, limit, signatures)
 
 
-def _arrays(path: Path, graph: Graph, limit: int | None, signatures: Sequence[Signature]) -> Inputs:
+def _arrays(
+    named: Arrays, path: Path | None, graph: Graph, limit: int | None, signatures: Sequence[Signature]
+) -> Inputs:
+    """path: where the arrays are from; None: from memory."""
     problems: list[str] = []
-    arrays = _by_position(_load(path), graph, signatures, problems)
+    arrays = _by_position(named, graph, signatures, problems)
     samples: dict[int, list[NDArray[Any]]] = {}
     for position, array in sorted(arrays.items()):
         try:
@@ -83,7 +90,7 @@ def _arrays(path: Path, graph: Graph, limit: int | None, signatures: Sequence[Si
         for p in sorted(quantizing)
     )
     return Inputs(
-        f"{printable(path.name)}, {counted(count, 'sample')}{note}",
+        f"{'arrays' if path is None else printable(path.name)}, {counted(count, 'sample')}{note}",
         count,
         lambda i: {graph.inputs[p]: values[i] for p, values in samples.items()},
     )
@@ -100,7 +107,19 @@ def _clipped(array: NDArray[Any], tensor: Tensor) -> str:
     return f" ({share} of it clipped to {low:.4g}..{high:.4g})" if beyond else ""
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def _in_memory(source: Any) -> Arrays:
+    """Arrays by name, as `_load` gives them. Raises: UsageError."""
+    if isinstance(source, np.ndarray):
+        return {"": source}
+    if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
+        raise UsageError(
+            "Inputs are a path, an array, a mapping from names to arrays, or `liteback.inputs.Inputs`. "
+            f"Received: {type(source).__name__}."
+        )
+    return {name: np.asarray(array) for name, array in source.items()}
+
+
+def _load(path: Path) -> Arrays:
     """Arrays by name; the name is empty for the one array of an .npy."""
     if path.suffix not in (".npy", ".npz"):
         raise UsageError(
@@ -118,7 +137,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _by_position(
-    arrays: Mapping[str, NDArray[Any]], graph: Graph, signatures: Sequence[Signature], problems: list[str]
+    arrays: Arrays, graph: Graph, signatures: Sequence[Signature], problems: list[str]
 ) -> dict[int, NDArray[Any]]:
     """Arrays by the position of their input; adds what is missing, extra or doubled to `problems`."""
     positions = _names(graph, signatures)
@@ -128,7 +147,9 @@ def _by_position(
     for name, array in arrays.items():
         position = positions.get(name)
         if position is None:
-            problems.append(f"no input is called {name!r}" if name else "an .npy file holds the only input of a model")
+            problems.append(
+                f"no input is called {name!r}" if name else "one array without a name is the only input of a model"
+            )
         elif position in found:
             problems.append(f"{name!r} is a second array for in_{position}")
         else:
@@ -156,15 +177,17 @@ def _split(array: NDArray[Any], tensor: Tensor) -> list[NDArray[Any]]:
     return [fit_dtype(fit_shape(np.asarray(value), tensor), tensor) for value in array]
 
 
-def _raise(problems: Sequence[str], path: Path, graph: Graph) -> None:
+def _raise(problems: Sequence[str], path: Path | None, graph: Graph) -> None:
+    """path: where the inputs are from; None: arrays in memory. Raises: UsageError, where there are problems."""
     if not problems:
         return
+    where = "The arrays" if path is None else f"The inputs in {path}"
     expected = "\n".join(f"  {describe(graph, p)}" for p in range(len(graph.inputs)))
     listed = "\n".join(f"  - {p}" for p in problems)
     of_arrays = "\nAn array's leading axis counts samples; its name is the input's, a signature's, or in_K."
     raise UsageError(
-        f"The inputs in {path} do not fit the model:\n{listed}\n"
-        f"The model takes, for each sample:\n{expected}{'' if path.is_dir() else of_arrays}"
+        f"{where} do not fit the model:\n{listed}\n"
+        f"The model takes, for each sample:\n{expected}{'' if path is not None and path.is_dir() else of_arrays}"
     )
 
 

@@ -42,7 +42,7 @@ def capture(
     inputs: Inputs,
     path: Path | str,
     options: RunOptions = DEFAULT_OPTIONS,
-    select: Sequence[str] = (),
+    select: str | Sequence[str] = (),
     budget: int | None = None,
     progress: Progress | None = None,
 ) -> Recording:
@@ -75,13 +75,13 @@ def _capture(
     inputs: Inputs,
     path: Path,
     options: RunOptions,
-    select: Sequence[str],
+    select: str | Sequence[str],
     budget: int | None,
     progress: Progress | None,
 ) -> Recording:
     """One attempt: as far as the link lasts."""
     selection = select_tensors(model.main, select)
-    passes = _passes(model.main, selection.tensors, budget or _budget(board.info, options))
+    passes = _passes(model.main, selection.tensors, _budget(board.info, options) if budget is None else budget)
     if budget is None:
         passes = _passes_of(path, passes)
     sha256 = board.put_model(model_bytes)
@@ -213,12 +213,13 @@ class _Steps:
 
 def _passes(graph: Graph, tensors: Sequence[int], budget: int) -> Passes:
     """The planner's passes, each with the model's outputs: a file of the recording then proves itself."""
+    passes = plan(graph, tensors, budget) or ((),)
     if large := sum(graph.tensors[index].nbytes > budget for index in tensors):
         alone = (
             f"{counted(large, 'tensor')}, each with a pass of its own: larger than the {budget} bytes a pass may hold"
         )
         logger.warning("%s", alone)
-    return tuple(_unique((*p, *graph.outputs)) for p in plan(graph, tensors, budget) or ((),))
+    return tuple(_unique((*p, *graph.outputs)) for p in passes)
 
 
 def _passes_of(path: Path, passes: Passes) -> Passes:

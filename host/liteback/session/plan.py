@@ -30,14 +30,15 @@ class Selection:
     untappable: tuple[tuple[str, str], ...]
 
 
-def select(graph: Graph, patterns: Sequence[str] = ()) -> Selection:
-    """The node outputs that `patterns` name; all of them where there is no pattern, or only excluding ones.
+def select(graph: Graph, patterns: str | Sequence[str] = ()) -> Selection:
+    """The node outputs that `patterns`, one or several, name; all where there is no pattern, or only excluding ones.
 
     A pattern is a glob on node or tensor names (`conv2d_*`), `op:GLOB` on operators (`op:CONV_2D`), or a
     range of nodes (`#12`, `#12..30`, both ends included). `!PATTERN` excludes.
 
     Raises: UsageError that lists every pattern that names nothing.
     """
+    patterns = [patterns] if isinstance(patterns, str) else patterns
     chosen: set[int] = set()
     dropped: set[int] = set()
     nothing = []

@@ -48,6 +48,21 @@ def files(path: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in path.glob("*.safetensors")}
 
 
+@pytest.mark.parametrize("budget", [0, -1])
+def test_a_budget_of_nothing_is_refused_and_nothing_else_said(
+    board: Board, tmp_path: Path, caplog: pytest.LogCaptureFixture, budget: int
+) -> None:
+    with pytest.raises(UsageError, match="positive"):
+        run(board, CHAIN, chain_inputs(), tmp_path / "rec", budget=budget)
+    assert not caplog.records
+
+
+def test_arrays_are_recorded_without_a_file(board: Board, tmp_path: Path) -> None:
+    samples = np.ones((2, *lift(CHAIN).main.tensors[0].shape), np.float32)
+    recording = board.capture(CHAIN, samples, tmp_path / "rec")
+    assert recording.sample_count == 2
+
+
 def test_every_tensor_of_every_sample_and_a_certificate(board: Board, tmp_path: Path) -> None:
     inputs = chain_inputs()
     said: list[tuple[int, int, str]] = []

@@ -129,6 +129,10 @@ def test_one_pass_where_all_fits_and_a_pass_of_its_own_for_what_does_not() -> No
     assert plan(chain([]), [], 20) == ()
 
 
+def test_one_pattern_is_one_pattern() -> None:
+    assert select(network(), "op:CONV_2D") == select(network(), ["op:CONV_2D"])
+
+
 def test_a_budget_is_positive() -> None:
     with pytest.raises(UsageError, match="positive"):
         plan(chain([1]), [1], 0)
