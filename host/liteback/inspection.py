@@ -18,6 +18,7 @@ from .lift import lift
 from .numerics.coverage import uncovered
 from .passes import simplify, simplify_all
 from .passes.settled_variables import settled_variables
+from .words import counted
 
 # Operators that multiply with a weight, and which inputs are the one and the other: their types tell how a file is
 # quantized.
@@ -34,6 +35,11 @@ class Inspection:
     unsupported: tuple[Problem, ...]  # of the main graph
     inexact: tuple[Problem, ...]  # what has no exact kernel there
     refused: Mapping[str, tuple[Problem, ...]]  # signatures of other graphs that do not reconstruct -> why
+
+    def __repr__(self) -> str:
+        nodes = counted(sum(self.ops.values()), "operator")
+        verdict = f"reconstructs in {', '.join(self.numerics)}" if self.numerics else "does not reconstruct"
+        return f"<Inspection of {self.model.sha256[:16]}: {nodes}, quantization: {self.quantization}; {verdict}>"
 
     @property
     def numerics(self) -> tuple[str, ...]:

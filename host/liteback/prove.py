@@ -49,6 +49,10 @@ class Proof:
     comparison: Comparison
     interface: tuple[str, ...]  # how inputs and outputs differ; empty: they do not
 
+    def __repr__(self) -> str:
+        verdict = "passed" if self.passed else "not passed"
+        return f"<Proof {verdict}: {self.old.name} and {self.new.name}, {counted(self.comparison.samples, 'sample')}>"
+
     @property
     def certified(self) -> bool:
         certificates = [side.recording.manifest.certificate for side in (self.old, self.new)]

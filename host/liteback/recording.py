@@ -31,6 +31,7 @@ from .errors import NoCertificate, RunFailed, UsageError
 from .files import sync_folder, write_atomic
 from .manifest import FORMAT, Certificate, Manifest
 from .tensorfile import Arrays, pack_arrays, read_arrays
+from .words import counted
 
 __all__ = ["FORMAT", "PLAIN", "Certificate", "Manifest", "Recording", "RecordingWriter"]
 
@@ -198,6 +199,10 @@ class Recording:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "cut short"
+        return f"<Recording {str(self.path)!r}: {counted(self.sample_count, 'sample')}, {state}>"
 
     @classmethod
     def open(cls, path: Path | str) -> Recording:

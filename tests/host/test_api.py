@@ -82,3 +82,9 @@ def test_a_file_is_given_by_its_path_or_its_bytes(tmp_path: Path) -> None:
     for original in (path, str(path), average(), bytearray(average()), memoryview(average())):
         assert liteback.patch(model, original).data == average()
         assert liteback.inspect(original).model.sha256 == liteback.inspect(average()).model.sha256
+
+
+def test_a_result_is_shown_in_a_line() -> None:
+    for result in (liteback.inspect(average()), liteback.patch(liteback.reconstruct(average()), average())):
+        assert "\n" not in repr(result)
+        assert len(repr(result)) < 200

@@ -39,6 +39,9 @@ class Calibration:
     refusals: tuple[str, ...]
     corrections: Corrections
 
+    def __repr__(self) -> str:
+        return f"<Calibration: kernel set {self.profile.name}. {self.proof}>"
+
     @property
     def profile(self) -> KernelProfile:
         return self.kernel_set.profile

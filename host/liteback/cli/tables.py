@@ -200,11 +200,9 @@ def comparison(console: Terminal, result: Comparison, whole: str = "--json, --ht
     console.draw(rows)
     if (more := len(ranked) - SHOWN) > 0:
         console.say(f"... and {counted(more, 'more layer')}, none worse ({whole}: all of them)")
-    good = sum(all(r.passed.values()) for r in result.rows)
     console.say(
         verdict(result.passed) if result.passed or result.faulty else UNDECIDED if result.undecided else DRIFT,
-        f"{result.candidate}: {good} of {counted(len(result.rows), 'layer output')} within the "
-        f"thresholds on {counted(result.samples, 'sample')}; {_fault(result)}",
+        f"{result}",
     )
     if result.undecided:
         console.say(UNDECIDED, f"{result.undecided}")
@@ -213,18 +211,6 @@ def comparison(console: Terminal, result: Comparison, whole: str = "--json, --ht
             f"{result.candidate} shows its outputs alone: {counted(len(result.missing), 'layer is', 'layers are')} not "
             "compared, and none by itself; the .keras file that `reconstruct` writes shows them all"
         )
-
-
-def _fault(result: Comparison) -> str:
-    """Where to look: errors that add up have a first layer, those of a layer by itself need none."""
-    if result.first_fault:
-        return f"first fault: {result.first_fault.layer}"
-    if result.agrees and not result.passed:
-        return "no fault: each layer by itself agrees, roundings add up (~~)"
-    if own := [row.layer for row in result.isolated_faults]:
-        more = f" and {len(own) - 3} more" if len(own) > 3 else ""
-        return f"fed the board's own inputs, wrong: {', '.join(own[:3])}{more}; it does not add up"
-    return "first fault: none"
 
 
 def _units(rows: Sequence[Row]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import UsageError
 from ..ir import Graph, Tensor
+from ..words import counted
 from .metrics import METRICS, Metrics, badness, json_number
 
 Mode = Literal["cumulative", "isolated"]
@@ -192,6 +193,25 @@ class Comparison:
     def agrees(self) -> bool:
         """Every layer does, by itself; end to end there may be drift."""
         return all(row.agrees for row in self.rows)
+
+    def __str__(self) -> str:
+        good = sum(all(row.passed.values()) for row in self.rows)
+        outputs, samples = counted(len(self.rows), "layer output"), counted(self.samples, "sample")
+        return f"{self.candidate}: {good} of {outputs} within the thresholds on {samples}; {self._where_to_look()}"
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {self}>"
+
+    def _where_to_look(self) -> str:
+        """Errors that add up have a first layer, those of a layer by itself need none."""
+        if self.first_fault:
+            return f"first fault: {self.first_fault.layer}"
+        if self.agrees and not self.passed:
+            return "no fault: each layer by itself agrees, roundings add up (~~)"
+        if own := [row.layer for row in self.isolated_faults]:
+            more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+            return f"fed the board's own inputs, wrong: {', '.join(own[:3])}{more}; it does not add up"
+        return "first fault: none"
 
     def worst(self, mode: Mode = "isolated", key: str = "sqnr_db") -> tuple[Row, ...]:
         """The rows that have the metric, worst first; where they are as bad, as `worst_first` has them.

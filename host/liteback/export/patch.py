@@ -28,6 +28,7 @@ from ..lift import lift
 from ..numerics.affine import quantize
 from ..passes.signed_weights import signed_weights
 from ..sparse import positions
+from ..words import counted
 from .buffers import Buffers
 
 WRITABLE = frozenset({"float16", "float32", "float64", *CODE_RANGE, "int32", "int64"})
@@ -57,6 +58,9 @@ class Patched:
 
     data: bytes
     changes: tuple[Change, ...]
+
+    def __repr__(self) -> str:
+        return f"<Patched: {counted(len(self.data), 'byte')}, {counted(len(self.changed), 'constant')} changed>"
 
     @property
     def changed(self) -> tuple[Change, ...]:
