@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import calibrate, compare, reconstruct
+    from .api import calibrate, compare, prove, reconstruct
     from .emit.state import reset_state
     from .errors import LitebackError
     from .export.patch import patch
@@ -36,6 +36,7 @@ _HOMES = {
     "inspect": "inspection",
     "load_model": "twin",
     "patch": "export.patch",
+    "prove": "api",
     "reconstruct": "api",
     "reset_state": "emit.state",
 }
@@ -48,6 +49,7 @@ __all__ = [
     "inspect",
     "load_model",
     "patch",
+    "prove",
     "reconstruct",
     "reset_state",
 ]

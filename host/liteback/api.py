@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .calibration.calibrate import Calibration
 from .calibration.calibrate import calibrate as calibrate_recording
 from .comparison.compare import Candidate
@@ -13,15 +15,20 @@ from .comparison.result import Comparison, Thresholds
 from .emit.emission import Numerics
 from .errors import UsageError
 from .files import read_model
+from .inputs import Inputs, read_inputs
+from .inputs.sources import Arrays
 from .inspection import quantization_scheme
 from .ir import Model
 from .lift import lift
 from .numerics.profile import KernelProfile, propose
+from .proof import Proof
+from .proof import prove as prove_files
 from .reconstruction import reconstruct, reconstruction
 from .recording import Recording
+from .session.board import Board
 from .twin import KerasTwin, OutputsOnly, load_model
 
-__all__ = ["calibrate", "compare", "reconstruct"]
+__all__ = ["calibrate", "compare", "prove", "reconstruct"]
 
 DEFAULT_THRESHOLDS = Thresholds()
 
@@ -71,6 +78,37 @@ def calibrate(recording: Recording | Path | str, model: Any = None, progress: An
     recording = recording if isinstance(recording, Recording) else Recording.open(recording)
     model = load_model(Path(model)) if isinstance(model, (str, Path)) else model
     return calibrate_recording(recording, model, progress)
+
+
+def prove(
+    board: Board,
+    old: str | Path | bytes,
+    new: str | Path | bytes,
+    inputs: Inputs | Path | str | Arrays | NDArray[Any],
+    path: Path | str,
+    **settings: Any,
+) -> Proof:
+    """Run an old .tflite file and a new one on a board, on the same inputs: what they take, give, compute and cost.
+
+    old, new: the path of a file, or its bytes. inputs: what `inputs.read_inputs` takes, or `Inputs`. path: the folder
+    of the two recordings. settings: options, runs, progress of `proof.prove`. `passed` of what is returned says
+    whether both ran, with certificates, and have one interface; `comparison` how far apart their numbers are.
+
+    Raises:
+        UsageError: a file or the inputs cannot be read, or do not fit, or the folder holds something else.
+        GateFailed: the new file takes or gives so much else that they cannot be run on the same inputs.
+        InvalidModel, ModelRefused, RunFailed, BoardUnreachable: as `Board.capture` does.
+    """
+    files = {_name(old, "old"): read_model(old), _name(new, "new"): read_model(new)}
+    if not isinstance(inputs, Inputs):
+        model = lift(read_model(old))
+        inputs = read_inputs(inputs, model.main, signatures=model.signatures)
+    return prove_files(board, files, inputs, Path(path), **settings)
+
+
+def _name(model: str | Path | bytes, side: str) -> str:
+    """What tables and reports call a file; two of the same name are told apart."""
+    return f"{Path(model).name} ({side})" if isinstance(model, (str, Path)) else side
 
 
 def _candidate(

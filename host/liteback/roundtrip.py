@@ -21,7 +21,7 @@ from .files import write_output
 from .inputs import Inputs
 from .inspection import Inspection, inspect
 from .numerics.profile import propose
-from .prove import Proof, prove
+from .proof import Proof, prove
 from .reconstruction import reconstruction
 from .recording import Recording
 from .report import ReportData, RoundTrip, junit, render

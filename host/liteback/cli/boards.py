@@ -16,7 +16,7 @@ from .shared import Direct, Gates, Json, ModelFile, Report, Target, check_gates,
 
 if TYPE_CHECKING:
     from ..doctor import Check
-    from ..prove import Proof
+    from ..proof import Proof
 
 
 def doctor(target: Target = "local", direct: Direct = None, json: Json = False) -> None:
@@ -127,7 +127,7 @@ def prove(
     """Run an old file and a new one on the board: outputs, layers, latency, size, with gates."""
     from ..errors import BoardError
     from ..files import check_folder
-    from ..prove import prove as both
+    from ..proof import prove as both
     from ..session.board import connect
 
     if output is not None:
@@ -172,7 +172,7 @@ def prove(
 
 def raise_unproven(proof: Proof, failures: list[str]) -> None:
     """Raises: NoCertificate, GateFailed, unless the proof is one."""
-    from ..prove import other_interface
+    from ..proof import other_interface
 
     for side in (proof.old, proof.new):
         side.recording.check_counts()

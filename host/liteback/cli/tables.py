@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..export.patch import Patched
     from ..inspection import Inspection
     from ..ir import Tensor
-    from ..prove import Proof
+    from ..proof import Proof
     from ..roundtrip import Trip
     from .group import Outcome
     from .terminal import Terminal

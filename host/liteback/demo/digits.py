@@ -31,7 +31,7 @@ from ..files import write_atomic
 from ..inputs import Inputs, read_inputs
 from ..lift import lift
 from ..numerics.affine import dequantize, quantize
-from ..prove import prove
+from ..proof import prove
 from ..roundtrip import roundtrip
 from ..session.board import Board, connect
 

@@ -350,7 +350,7 @@ def test_a_proof_that_ends_early_tells_of_recordings_that_stay(kept: bool, dense
 import sys
 from pathlib import Path
 from liteback.cli.main import run
-import liteback.prove
+import liteback.proof
 from liteback.errors import RunFailed
 
 def cut(board, files, samples, folder, *rest, **more):
@@ -358,7 +358,7 @@ def cut(board, files, samples, folder, *rest, **more):
     error.kept = folder / "old"
     raise error
 
-liteback.prove.prove = cut
+liteback.proof.prove = cut
 sys.exit(run(["prove", {str(dense)!r}, {str(dense)!r}, "--random", "1", *sys.argv[1:]]))
 """
     output = ["-o", str(tmp_path / "proof")] if kept else []

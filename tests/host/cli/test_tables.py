@@ -24,7 +24,7 @@ from liteback.cli.terminal import Terminal
 from liteback.comparison.compare import RecordingCandidate, compare
 from liteback.inspection import inspect
 from liteback.numerics.profile import KernelProfile
-from liteback.prove import Proof, Side
+from liteback.proof import Proof, Side
 from liteback.recording import Recording
 
 NAMED = "w[/][red]b :x:"  # what a console would take for styles and pictures

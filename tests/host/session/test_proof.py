@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import liteback
 import tflite_build as build
 from liteback.errors import GateFailed
 from liteback.inputs import random_inputs
 from liteback.lift import lift
-from liteback.prove import prove
+from liteback.proof import prove
 from liteback.session.board import Board
 
 
@@ -38,3 +40,14 @@ def test_a_file_of_another_interface_does_not_pass(board: Board, tmp_path: Path)
     assert failed.value.exit_code == 1
     assert "  - 1 input became 2\n  - input 0: float32 [1, 4] became float32 [1, 5]\nSo nothing" in str(failed.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_from_python_files_and_arrays_are_given_as_they_are(board: Board, tmp_path: Path) -> None:
+    old, samples = tmp_path / "model.tflite", np.ones([3, 4], np.float32)
+    old.write_bytes(absolute(0))
+    proof = liteback.prove(board, old, absolute(1), samples, tmp_path / "proof", runs=2)
+    assert proof.passed
+    assert (proof.old.name, proof.new.name, proof.comparison.samples) == ("model.tflite (old)", "new", 3)
+    assert repr(proof) == "<Proof passed: model.tflite (old) and new, 3 samples>"
+    same_name = liteback.prove(board, old, old, {"in_0": samples}, tmp_path / "again", runs=2)
+    assert (same_name.old.name, same_name.new.name) == ("model.tflite (old)", "model.tflite (new)")
