@@ -1,4 +1,4 @@
-"""The README's commands, run: its files come from the demo, its session goes from top to bottom."""
+"""The README's commands, and the page for Python, run: the files come from the demo, each from top to bottom."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def session() -> list[tuple[str, str]]:
@@ -63,6 +63,17 @@ def test_the_python_example(demo: Path) -> None:
     result = run([sys.executable, "-c", code], demo)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip()
+
+
+def test_the_page_for_python(demo: Path) -> None:
+    code = "\n".join(blocks("python", (ROOT / "docs" / "python.md").read_text()))
+    result = run([sys.executable, "-c", code], demo)
+    assert result.returncode == 0, result.stderr
+    tuned, errors, compared, *_ = result.stdout.splitlines()
+    assert "<Proof passed:" in tuned
+    before, after = map(float, errors.split())
+    assert after < before / 2
+    assert "first fault: conv2d_000" in compared
 
 
 def test_the_two_commands_are_there() -> None:
