@@ -27,6 +27,10 @@ $(READY): pyproject.toml .ci/constraints.txt
 	  "$(PYTHON)" -m venv $(VENV) && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[host,agent,dev]'; \
 	fi
+# The clone is a folder `liteback`: from the folder that it is in, Python would take it for the package, did the path
+# not lead to the sources themselves. What pip makes for an editable installation is asked too late for that.
+	@for root in proto device_agent host deploy; do echo "$(CURDIR)/$$root"; done > \
+	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/liteback_roots.pth"
 	@touch $@
 
 demo: $(READY)

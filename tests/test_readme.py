@@ -7,9 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
+
+from absent import absent
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +83,15 @@ def test_the_two_commands_are_there() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"^make (\w+)", "".join(blocks("sh")), flags=re.MULTILINE)) <= targets
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_package_is_found_from_the_folder_that_the_clone_is_in(tmp_path: Path) -> None:
+    """A namespace package of the clone's name would be found first."""
+    if not (Path(sysconfig.get_path("purelib")) / "liteback_roots.pth").exists():
+        absent("this environment was not made by make")
+    (tmp_path / "liteback").mkdir()
+    result = run([sys.executable, "-c", "import liteback; print(liteback.inspect)"], tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 def test_every_link_leads_somewhere() -> None:
