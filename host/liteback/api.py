@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .calibration.calibrate import Calibration
+from .calibration.calibrate import Calibration, Progress
 from .calibration.calibrate import calibrate as calibrate_recording
 from .comparison.compare import Candidate
 from .comparison.compare import compare as compare_candidate
@@ -38,7 +39,7 @@ def compare(
     recording: Recording | Path | str,
     numerics: Numerics | None = None,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
-    progress: Any = None,
+    progress: Callable[[int, int], None] | None = None,
     profile: KernelProfile | str | Path | None = None,
 ) -> Comparison:
     """Compare a model with what a board computed, layer by layer, cumulative and isolated.
@@ -65,7 +66,7 @@ def compare(
     return compare_candidate(source.main, recording, candidate, thresholds, progress)
 
 
-def calibrate(recording: Recording | Path | str, model: Any = None, progress: Any = None) -> Calibration:
+def calibrate(recording: Recording | Path | str, model: Any = None, progress: Progress | None = None) -> Calibration:
     """Find the kernel set that a recording was made with, prove it bit for bit, and try corrections of the float model.
 
     model: a float reconstruction to correct, or the path of its .keras file; the file's own if None.

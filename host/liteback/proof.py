@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .comparison.compare import RecordingCandidate, compare
-from .comparison.result import Comparison
+from .comparison.result import Comparison, Row
 from .errors import GateFailed
 from .inputs import Inputs
 from .ir import Graph, Model
@@ -188,5 +188,5 @@ def _grid(graph: Graph, index: int) -> tuple[float, int] | None:
     return (float(quantization.scale[0]), int(quantization.zero_point[0])) if quantization is not None else None
 
 
-def _equal(row: Any) -> bool:
+def _equal(row: Row) -> bool:
     return row.cumulative is not None and row.cumulative.max_abs == 0.0

@@ -90,7 +90,7 @@ class KerasTwin:
 
     def _feed(self, index: int, codes: NDArray[Any]) -> Any:
         """What the model takes for a tensor's codes: themselves, if it computes on codes, else real values."""
-        return tf.constant(codes if self.numerics == "exact" else _real(self.graph, index, codes))
+        return tf.constant(codes if self.numerics == "exact" else real(self.graph, index, codes))
 
     def _arrays(self, computed: Mapping[str, Any]) -> dict[int, NDArray[Any]]:
         return {int(t): self._time_first(int(t), np.asarray(value)) for t, value in computed.items()}
@@ -200,7 +200,7 @@ class OutputsOnly:
             )
         specs = self._serve.structured_input_signature[1]
         feeds = {
-            name: tf.constant(inputs[t] if specs[name].dtype.is_integer else _real(self.graph, t, inputs[t]))
+            name: tf.constant(inputs[t] if specs[name].dtype.is_integer else real(self.graph, t, inputs[t]))
             for name, t in zip(takes, self.graph.inputs, strict=True)
         }
         results = self._serve(**feeds)
@@ -235,7 +235,8 @@ def _serves(graph: Graph) -> tuple[set[str], set[str]]:
     return {keyword(name) for name in takes}, set(gives)
 
 
-def _real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:
+def real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:
+    """A tensor's codes as real values; what has no scale as it is."""
     tensor = graph.tensors[index]
     if tensor.quantization is not None and tensor.is_quantized:
         return dequantize(codes, tensor.quantization)

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from ..emit.build import emit
 from ..emit.emission import Emission
 from ..errors import UsageError
-from ..ir import CODE_RANGE, Graph, Model, Tensor
-from ..numerics.affine import dequantize
+from ..ir import CODE_RANGE, Model, Tensor
 from ..numerics.operator import ACTIVATION_RANGES
 from ..recording import Recording
-from ..twin import KerasTwin
+from ..twin import KerasTwin, real
 from ..words import counted
 from .rungs import RUNGS, Floats, Rung, Weights
 
@@ -361,9 +360,3 @@ def _take_weights(model: Any, other: Any) -> None:
         if layer.name not in names or len(layer.weights) != len(other.get_layer(layer.name).weights):
             raise UsageError(f"The corrections are for float reconstructions. Received: {other.name}: no {layer.name}.")
         layer.set_weights(other.get_layer(layer.name).get_weights())
-
-
-def real(graph: Graph, index: int, codes: NDArray[Any]) -> NDArray[Any]:
-    """A tensor's codes as real values."""
-    tensor = graph.tensors[index]
-    return dequantize(codes, tensor.quantization) if tensor.quantization and tensor.is_quantized else codes

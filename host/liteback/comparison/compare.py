@@ -160,13 +160,13 @@ def drifting(graph: Graph) -> set[int]:
     """Tensors that nodes compute as codes or by way of codes, or from such."""
     found = {t for t in graph.inputs if graph.tensors[t].is_quantized}
     for node in graph.nodes:
-        inherited = not found.isdisjoint(node.inputs) or _rounds_inside(node, graph)
+        inherited = not found.isdisjoint(node.inputs) or _has_coded_weights(node, graph)
         found.update(t for t in node.outputs if inherited or graph.tensors[t].is_quantized)
     return found
 
 
-def _rounds_inside(node: Node, graph: Graph) -> bool:
-    """Whether a node's kernel is hybrid: it quantizes real activations, for weights that are codes."""
+def _has_coded_weights(node: Node, graph: Graph) -> bool:
+    """Whether a node computes with weights that are codes: of real activations, by a hybrid kernel."""
     weights = (graph.tensors[t] for t in node.inputs if t != ABSENT)
     return node.op != "DEQUANTIZE" and any(w.is_constant and w.is_quantized for w in weights)
 
@@ -177,7 +177,7 @@ def rounding(graph: Graph) -> set[int]:
     for node in graph.nodes:
         taken = [graph.tensors[t] for t in node.inputs if t != ABSENT and not graph.tensors[t].is_constant]
         given = [graph.tensors[t] for t in node.outputs]
-        hybrid = any(t.dtype == "float32" for t in taken) and _rounds_inside(node, graph)
+        hybrid = any(t.dtype == "float32" for t in taken) and _has_coded_weights(node, graph)
         if node.op not in MOVING and (hybrid or any(t.dtype == "int16" and t.is_quantized for t in (*taken, *given))):
             found.update(node.outputs)
     return found

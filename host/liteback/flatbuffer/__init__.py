@@ -1,1 +1,1 @@
-"""The .tflite file itself: read it, tap it, patch it. Nothing of its object API leaves this folder and `lift`."""
+"""The .tflite file itself: read it, and tap it. Of its object API only `lift`, `sparse` and `export` know beside."""

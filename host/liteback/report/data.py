@@ -35,7 +35,6 @@ class ReportData:
     manifest: Manifest
     comparison: Comparison
     gates: tuple[str, ...] = ()
-    accuracy: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     exact: tuple[bool, str] | None = None
     round_trip: RoundTrip | None = None
