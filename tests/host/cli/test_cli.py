@@ -145,6 +145,17 @@ def test_the_round_trip_leaves_everything(dense: Path, tmp_path: Path) -> None:
     assert (tmp_path / "inspect.json").read_text() == before
 
 
+def test_a_round_trip_whose_new_file_has_no_good_certificate_is_not_good(dense: Path, tmp_path: Path) -> None:
+    assert liteback("roundtrip", dense, "--random", 2, "-o", tmp_path).returncode == 0
+    manifest = tmp_path / "proof" / "new" / "manifest.json"
+    says = json.loads(manifest.read_text())
+    says["certificate"]["deterministic"] = False
+    manifest.write_text(json.dumps(says))
+    again = liteback("roundtrip", dense, "--random", 2, "-o", tmp_path)
+    assert again.returncode == 7, again.stderr
+    assert "does not repeat itself" in again.stderr
+
+
 def test_the_files_of_a_round_trip_tell_of_a_broken_gate(dense: Path, tmp_path: Path) -> None:
     bad = liteback("roundtrip", dense, "--random", 2, "-o", tmp_path, "--gate", "isolated.lsb_max<0")
     assert bad.returncode == 1, bad.stderr
