@@ -24,19 +24,8 @@ from .names import is_symbolic
 BATCH = 999_983  # a prime that no extent of a real tensor is a multiple of
 
 SHAPE_ARITHMETIC = frozenset(
-    {
-        "STRIDED_SLICE",
-        "SLICE",
-        "GATHER",
-        "PACK",
-        "CONCATENATION",
-        "RESHAPE",
-        "CAST",
-        "MUL",
-        "REDUCE_PROD",
-        "SQUEEZE",
-    }
-    | {"EXPAND_DIMS", "UNPACK", "SPLIT", "SPLIT_V", "IDENTITY"}
+    {"CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "IDENTITY", "MUL", "PACK", "REDUCE_PROD", "RESHAPE", "SLICE"}
+    | {"SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "UNPACK"}
 )
 # What repeats a value so that there is one for each sample.
 REPEATING = frozenset({"FILL", "BROADCAST_TO", "TILE"})

@@ -184,6 +184,7 @@ def describe(value: Any) -> Any:
 
 
 def array_of(argument: dict[str, Any]) -> NDArray[Any]:
+    """A small constant, as `describe` wrote it into the configuration."""
     if argument["dtype"] == "string":
         return np.array([v.encode("latin-1") for v in argument["value"]], object).reshape(argument["shape"])
     if argument["dtype"].startswith("complex"):

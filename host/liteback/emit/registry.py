@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import UsageError
 from .carried import ANY, PREFIX
 from .weight import Joined, Weight
 
@@ -124,14 +125,23 @@ def register_custom_op(
     name: as in the file. fn: the operator's inputs are its positional parameters, its options (the entries of its
     flexbuffer map, or `custom_options`, the bytes) are keyword-only ones. stock: fn makes Keras layers and operations,
     as with `emits`; else it is TensorFlow arithmetic, as with `computes`. static, weights: inputs that must be
-    constants, and constants that train.
+    constants, and constants that train. The same function defined anew, as where a notebook's cell runs again, takes
+    its own place.
 
-    Raises: ValueError where the name is registered already.
+    Raises: UsageError where another function is registered under the name.
 
         register_custom_op("Scale", lambda x, *, factor: x * factor)
     """
-    register = emits if stock else computes
-    register(f"CUSTOM:{name}", static=static, weights=weights)(fn)
+    op, register, table = f"CUSTOM:{name}", emits if stock else computes, EMITTERS if stock else KERNELS
+    if op in table:
+        before = table[op].fn
+        if (before.__module__, before.__qualname__) != (fn.__module__, fn.__qualname__):
+            raise UsageError(
+                f"A custom operator has one function. Received: {fn.__module__}.{fn.__qualname__} for {name!r}, which "
+                f"{before.__module__}.{before.__qualname__} computes. Register under the file's own name, once."
+            )
+        del table[op]
+    register(op, static=static, weights=weights)(fn)
 
 
 def kernel_of(op: str) -> Emitter | None:

@@ -21,7 +21,7 @@ from liteback import custom_options
 from liteback.emit.build import emit
 from liteback.emit.emission import Emission
 from liteback.emit.registry import EMITTERS, KERNELS, register_custom_op
-from liteback.errors import UnsupportedModel
+from liteback.errors import UnsupportedModel, UsageError
 from liteback.lift import lift
 
 from .case import rand
@@ -132,9 +132,21 @@ def test_ones_own_operator_is_reconstructed_trained_and_loaded_again(own_op: str
 
 
 def test_an_operator_is_registered_once(own_op: str) -> None:
-    with pytest.raises(ValueError, match="registered twice"):
-        register_custom_op(own_op, scale_by)
+    with pytest.raises(UsageError, match="one function"):
+        register_custom_op(own_op, lambda x, gain: x)
+    with pytest.raises(UsageError, match="one function"):
+        register_custom_op("TFLite_Detection_PostProcess", scale_by)
     assert f"CUSTOM:{own_op}" not in EMITTERS
+
+
+def test_a_cell_of_a_notebook_may_run_again(own_op: str) -> None:
+    def anew(x: Any, gain: Any, *, factor: float) -> Any:
+        return x - gain * factor
+
+    anew.__qualname__ = scale_by.__qualname__
+    register_custom_op(own_op, anew)
+    assert KERNELS[f"CUSTOM:{own_op}"].fn is anew
+    assert not KERNELS[f"CUSTOM:{own_op}"].weights
 
 
 def test_an_unknown_custom_operator_is_refused_by_name() -> None:
