@@ -179,7 +179,13 @@ def _lay_out(site: Path, selection: Selection, wheelhouse: Path | None) -> None:
     command += ["--implementation", "cp", "--python-version", ".".join(map(str, selection.python)), *tags]
     # A wheel's own rule about Python is checked against this machine's; the pins are exact already.
     command += ["--ignore-requires-python", *selection.pins]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Unsuitable(
+            f"The wheels must be here within {_PIP_SECONDS:.0f} s, and are not: is the way to the package index slow? "
+            "Try again, or fetch them elsewhere and give the folder with --wheelhouse:\n" + hint(selection)
+        ) from error
     if result.returncode:
         reason = "\n".join(line for line in result.stderr.splitlines() if "ERROR" in line) or result.stderr.strip()
         if wheelhouse is not None:

@@ -14,7 +14,7 @@ from deploy.cli import Cli
 from deploy.facts_of import board
 from deploy.versions import change_sources
 from liteback_deploy import bundle as bundles
-from liteback_deploy.errors import BadRequest
+from liteback_deploy.errors import BadRequest, Unsuitable
 from liteback_deploy.matrix import Selection, select
 
 PYTHON = "/usr/bin/python3"
@@ -60,6 +60,14 @@ def test_the_same_input_is_the_same_bundle(
     assert (anew.id, anew.sha256) == (first.id, first.sha256)
     change_sources(monkeypatch, "server.py", b"# another\n")
     assert bundles.build(selection, PYTHON).id != first.id
+
+
+def test_a_package_index_that_does_not_end_is_no_bug_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(bundles, "_PIP_SECONDS", 0.01)
+    with pytest.raises(Unsuitable, match=r"slow(.|\n)*--wheelhouse(.|\n)*pip download"):
+        bundles.build(select(board("aarch64", "3.11.2", "2.36")), PYTHON)
+    assert not list((tmp_path / "cache" / "liteback" / "wheels").iterdir())
 
 
 def test_a_folder_of_wheels(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
