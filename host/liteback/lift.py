@@ -311,8 +311,10 @@ def _quantization(raw: Any, shape: tuple[int, ...], where: str, problems: list[s
         return None
     scale = np.asarray(raw.scale, np.float32)
     zero_point = np.asarray(raw.zeroPoint if raw.zeroPoint is not None else 0, np.int64).reshape(-1)
-    if zero_point.size != scale.size:
-        zero_point = np.resize(zero_point, scale.size) if zero_point.size == 1 else np.zeros(scale.size, np.int64)
+    if zero_point.size not in (0, 1, scale.size):
+        problems.append(f"{where}: {zero_point.size} zero points for {scale.size} scales")
+        return None
+    zero_point = np.resize(zero_point, scale.size)  # of none: zeros
     if not np.all(np.isfinite(scale) & (scale >= 0)):
         problems.append(f"{where}: a scale is negative, infinite or no number")
         return None
