@@ -38,10 +38,7 @@ def load_runtime(wanted: str) -> Tuple[Any, agent_pb2.Runtime]:
             module = importlib.import_module(f"{name}.interpreter")
             version = str(getattr(importlib.import_module(name), "__version__", ""))
             return module, agent_pb2.Runtime(name=name, version=version)
-        except (
-            ImportError,
-            AttributeError,
-        ) as error:  # numpy 2 under a wheel built for numpy 1: AttributeError
+        except (ImportError, AttributeError) as error:  # AttributeError: numpy 2 under a wheel built for numpy 1
             reasons.append(f"{name}: {error}")
     raise AgentError("no-runtime", "No TensorFlow Lite runtime loads here. " + "; ".join(reasons))
 

@@ -47,10 +47,11 @@ def compare(
     model: a keras.Model that `reconstruct` made (trained further or not), or the path of a .keras file, of a
     SavedModel (outputs only) or of the recorded .tflite file, which is then reconstructed in `numerics` (default:
     `fakequant` if the file is quantized, else `float`; the former and `exact` compute as `profile`, or as the shipped
-    one that the recording's facts propose).
+    one that the recording's facts propose). recording: one, or its folder. thresholds: what passes; the numbers are the
+    same. progress: called with (samples done, samples). The metrics' formulas: `comparison.metrics`.
 
     Raises:
-        NoCertificate: the recording's taps changed what they measured.
+        NoCertificate: the recording's taps changed what they measured, or the model does not repeat itself.
         RunFailed: the recording is not complete.
         UsageError: the model is no reconstruction of the recorded file, or has its numerics already.
     """
@@ -69,10 +70,12 @@ def compare(
 def calibrate(recording: Recording | Path | str, model: Any = None, progress: Progress | None = None) -> Calibration:
     """Find the kernel set that a recording was made with, prove it bit for bit, and try corrections of the float model.
 
-    model: a float reconstruction to correct, or the path of its .keras file; the file's own if None.
+    recording: one, or its folder; half of its samples are fitted to, the other half proves. model: a float
+    reconstruction to correct, or the path of its .keras file; the file's own if None. progress: called with (done, in
+    all, what is under way).
 
     Raises:
-        NoCertificate: the recording's taps changed what they measured.
+        NoCertificate: the recording's taps changed what they measured, or the model does not repeat itself.
         RunFailed: the recording is not complete.
         UsageError: the recording has but one sample, or `model` is no float reconstruction of its file.
     """

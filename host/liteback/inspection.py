@@ -107,7 +107,9 @@ class Inspection:
 
 
 def inspect(model: str | Path | bytes) -> Inspection:
-    """Read a .tflite file.
+    """What a .tflite file is, and what of it reconstructs: its graph, its quantization, all that stands in the way.
+
+    model: the path of the file, or its bytes. The whole graph is in `model.main` of what is returned.
 
     Raises:
         UsageError: there is no such file.

@@ -194,7 +194,10 @@ class RecordingWriter:
 
 
 class Recording:
-    """A recording on disk, read one sample at a time."""
+    """A recording on disk, read one sample at a time.
+
+    What reads a sample raises UsageError where there is none of its number, or its file is missing or changed.
+    """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -242,6 +245,7 @@ class Recording:
 
     @property
     def sample_count(self) -> int:
+        """How many samples were asked for; a recording that was cut short holds fewer."""
         return self.manifest.samples
 
     def model_bytes(self) -> bytes:
@@ -278,7 +282,7 @@ class Recording:
 
     def _arrays(self, sample: int, pass_: int | None) -> dict[int, NDArray[Any]]:
         if not 0 <= sample < self.sample_count:
-            raise IndexError(f"{self.path} has samples 0 to {self.sample_count - 1}. Received: sample={sample}.")
+            raise UsageError(f"{self.path} has samples 0 to {self.sample_count - 1}. Received: sample={sample}.")
         name = _file_name(sample, pass_)
         if name not in self.manifest.files:
             raise UsageError(

@@ -278,7 +278,7 @@ def test_a_field_of_another_type_is_a_clear_error(recording: Recording, field: s
 
 
 def test_a_sample_that_is_not_there(recording: Recording) -> None:
-    with pytest.raises(IndexError, match="samples 0 to 1"):
+    with pytest.raises(UsageError, match="samples 0 to 1"):
         recording.tensors(2)
 
 

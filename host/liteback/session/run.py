@@ -30,7 +30,8 @@ class RunOptions:
 
     runtime: `tflite_runtime`, `ai_edge_litert`, or "" for the board's first. kernels: `default` (the
     runtime's own choice, XNNPACK included), `builtin` (optimised, no delegate) or `reference`. delegate: path
-    of a shared library on the board. memory_bytes, invoke_seconds: the worker's limits; 0 is the agent's own.
+    of a shared library on the board; delegate_options: what it is told. threads: of the interpreter; 0 counts as 1.
+    memory_bytes, invoke_seconds: the worker's limits; 0 is the agent's own.
     """
 
     runtime: str = ""
