@@ -107,7 +107,7 @@ def record(path: Path, samples: int = 2, tensors: tuple[int, ...] = (1, 2, 3, 4)
         "delegate": "",
         "threads": 1,
         "agent_version": "0.1.0",
-        "inputs": "random codes, seed 0",
+        "inputs": "RANDOM numbers, seed 0",
         "samples": samples,
         "passes": (tensors,),
     }

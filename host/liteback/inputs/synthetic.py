@@ -13,6 +13,7 @@ from liteback.ir import ABSENT, CODE_RANGE, Graph, Node, Tensor, numpy_dtype
 from liteback.numerics.affine import dequantize
 from liteback.words import counted
 
+RANDOM = "RANDOM numbers, "  # so begins what a recording, and its report, says of such inputs
 CLIP = 3.0  # standard deviations; what lies beyond drives a network where no data ever did
 
 # Operators whose output holds the values of their inputs, in another place, shape or type.
@@ -49,7 +50,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Inputs:
 
     varying = [graph.tensors[i].shape for i in graph.inputs if -1 in graph.tensors[i].shape_signature[1:]]
     shapes = f", shapes {[list(s) for s in varying]} where any would do" if varying else ""
-    return Inputs(f"RANDOM numbers, {counted(count, 'sample')}, seed {seed}{shapes}", count, load)
+    return Inputs(f"{RANDOM}{counted(count, 'sample')}, seed {seed}{shapes}", count, load)
 
 
 def _values(rng: np.random.Generator, graph: Graph, tensor: Tensor, bound: int) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from ..comparison.metrics import Metrics, badness
 from ..comparison.result import MODES, Comparison, Mode, Row
+from ..inputs.synthetic import RANDOM
 from ..words import counted
 from .data import ReportData, RoundTrip
 
@@ -43,7 +44,7 @@ def render(report: ReportData) -> str:
         comparison=report.comparison,
         verdict=verdict(report),
         board=board_facts(report.manifest.board),
-        random="random" in report.manifest.inputs.lower(),
+        random=report.manifest.inputs.startswith(RANDOM),
         rows=report.comparison.worst_first(),
         panels=[panel for panel in _panels(report.comparison) if panel["layers"]],
         coded=any(row.tensor.is_quantized for row in report.comparison.rows),

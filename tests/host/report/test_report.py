@@ -98,6 +98,11 @@ def test_the_page_says_what_was_found(recording: Recording, faulty: Comparison) 
         assert read.says(words), words
 
 
+def test_a_file_may_be_called_random(recording: Recording, faulty: Comparison) -> None:
+    real = replace(recording.manifest, inputs="random_crops.npz, 16 samples")
+    assert not page(recording, faulty, manifest=real).says("RANDOM INPUTS.")
+
+
 def test_layers_stand_worst_first(recording: Recording, faulty: Comparison) -> None:
     text = " ".join(page(recording, faulty).text)
     table = text[text.index("Layers, worst first") :]
