@@ -106,7 +106,10 @@ def _call(address: str, token: str) -> agent_pb2.Info:
 
 
 def _output(command: List[str]) -> str:
-    result = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CheckFailed(f"The runtime does not load within {_SECONDS:.0f} s.") from error
     if result.returncode:
         said = result.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise CheckFailed(f"The runtime does not load (code {result.returncode}): {''.join(said)}")

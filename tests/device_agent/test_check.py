@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from liteback.session.local import LocalAgent
+from liteback_agent import check as rules
 
 
 def check(*arguments: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +38,12 @@ def test_a_runtime_that_does_not_load(tmp_path: Path) -> None:
     result = check(PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "no libstdc++" in result.stderr
+
+
+def test_a_runtime_that_loads_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "_SECONDS", 0.2)
+    with pytest.raises(rules.CheckFailed, match="does not load within"):
+        rules._output([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
 def test_an_agent_that_does_not_start(tmp_path: Path) -> None:
