@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,23 +152,30 @@ def prove(
         raise_unproven(proof, failures)
         return {**proof.to_json(), "gates": failures, "passed": proof.passed}
 
-    with ExitStack() as stack:
-        if output is not None:
-            folder = output
-            stack.enter_context(recording_into(output))
-        else:  # a board of a group that does not end in time after an interrupt may still write
-            passing = tempfile.TemporaryDirectory(prefix="liteback-prove-", ignore_cleanup_errors=True)
-            folder = Path(stack.enter_context(passing))
+    with _kept_in(output) as folder:
         if names := boards_of(run.target):
             on_each(names, lambda name, bar: judged(on(name, folder / name, bar)), json)
             return
-        proof = on(run.target, folder, stack.enter_context(progress()))
+        with progress() as bar:
+            proof = on(run.target, folder, bar)
     failures = check_gates(gate, proof.comparison)
     if json:
         emit_json({**proof.to_json(), "gates": failures, "passed": proof.passed and not failures})
     else:
         tables.proof(out, proof)
     raise_unproven(proof, failures)
+
+
+@contextmanager
+def _kept_in(output: Path | None) -> Iterator[Path]:
+    """Where a proof's recordings go: where the user wants them, or into a folder that goes with the command."""
+    if output is not None:
+        with recording_into(output):
+            yield output
+        return
+    # A board of a group that does not end in time after an interrupt may still write.
+    with tempfile.TemporaryDirectory(prefix="liteback-prove-", ignore_cleanup_errors=True) as passing:
+        yield Path(passing)
 
 
 def raise_unproven(proof: Proof, failures: list[str]) -> None:
