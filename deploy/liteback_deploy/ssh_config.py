@@ -92,9 +92,15 @@ def _ask_openssh(target: Target, options: SshOptions) -> Settings:
     login = ["-l", target.user] if target.user else []
     port = ["-p", str(target.port)] if target.port else []
     command = ["ssh", "-G", *options.arguments(), *login, *port, "--", target.host]
-    result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_RESOLVE_SECONDS, check=False
-    )
+    try:
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_RESOLVE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BadRequest(
+            f"ssh must read its configuration within {_RESOLVE_SECONDS:.0f} s, and does not: does a `Match exec` in it "
+            f"hang? (asked: {shlex.join(command)})"
+        ) from error
     if result.returncode:
         raise BadRequest(f"ssh refuses its configuration: {result.stderr.strip()} (asked: {shlex.join(command)})")
     return parse(result.stdout)

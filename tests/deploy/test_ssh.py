@@ -23,7 +23,7 @@ import pytest
 from board.namespaces import NamespaceBox
 from deploy.sshd import Sshd
 from liteback.session.remote import dialler
-from liteback_deploy import ssh, terminal
+from liteback_deploy import ssh, ssh_config, terminal
 from liteback_deploy.boards import BoardEntry
 from liteback_deploy.connection import AgentLink
 from liteback_deploy.endpoint import Endpoint, SshOptions
@@ -345,6 +345,14 @@ def test_a_connection_that_ends_while_it_is_asked(server: Sshd) -> None:
         connection._transport.sock.close()
         connection._ask()
         connection.close()
+
+
+def test_a_configuration_that_hangs_is_no_bug_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text('Match exec "sleep 3"\n  User nobody\n')
+    monkeypatch.setattr(ssh_config, "_RESOLVE_SECONDS", 0.3)
+    with pytest.raises(BadRequest, match="`Match exec` in it hang"):
+        resolve(Target("box"), SshOptions(config=config))
 
 
 def test_options_as_ssh_has_them(server: Sshd, tmp_path: Path) -> None:
