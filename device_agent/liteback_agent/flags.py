@@ -24,6 +24,7 @@ class FlagError(Exception):
 
 
 def parser() -> argparse.ArgumentParser:
+    """What the command line may say; what it must not, the functions below refuse."""
     parser = argparse.ArgumentParser(prog="liteback-agent", description="Serve the board's interpreter.")
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT (0: any free one) or unix:PATH")

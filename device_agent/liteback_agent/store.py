@@ -111,6 +111,11 @@ class Upload:
         return self._partial.closed
 
     def add(self, offset: int, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            AgentError: `bad-request` when they are not the next, or too many; `store-full` when the disk is.
+        """
         if offset != self.held or self.held + len(data) > self._size:
             raise AgentError(
                 "bad-request",

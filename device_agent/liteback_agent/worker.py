@@ -91,11 +91,17 @@ class Session:
         self._reply(agent_pb2.RunReply(ready=ready))
 
     def take(self, chunk: agent_pb2.TensorChunk) -> None:
+        """A part of an input of the next step. Raises: TensorError, where it breaks a rule of the codec."""
         complete = self._assembler.add(chunk)
         if complete:
             self._inputs[complete[0]] = complete[1]
 
     def invoke(self, step: agent_pb2.Invoke) -> None:
+        """Run one step on the inputs taken; reply with the wanted tensors, and `done`.
+
+        Raises:
+            AgentError: `bad-request` when an input is not complete, or does not fit; `model-refused` by the runtime.
+        """
         if not self._assembler.complete:
             raise AgentError("bad-request", "A step begins when its inputs are complete; one is not.")
         inputs, self._inputs = self._inputs, {}

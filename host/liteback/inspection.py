@@ -73,6 +73,7 @@ class Inspection:
         return sum(t.data.nbytes for g in self.model.graphs for t in g.tensors if t.data is not None)
 
     def to_json(self) -> dict[str, Any]:
+        """What `liteback inspect --json` prints."""
         model, main = self.model, self.model.main
         return {
             "sha256": model.sha256,

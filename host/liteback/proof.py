@@ -64,6 +64,7 @@ class Proof:
         return self.certified and not self.interface
 
     def to_json(self) -> dict[str, Any]:
+        """What `liteback prove --json` prints, but for the gates."""
         compared = self.comparison.to_json()
         return {
             "outputs": compared["outputs"],

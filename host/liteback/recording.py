@@ -149,6 +149,7 @@ class RecordingWriter:
         return read_arrays(_checked(self._path, name, sha256))
 
     def write_inputs(self, sample: int, arrays: Arrays) -> None:
+        """Store what the model is fed. Raises: RunFailed when the disk takes no more."""
         self._write(sample, None, arrays, 0)
 
     def write(self, sample: int, pass_: int, arrays: Arrays, invoke_ns: int) -> None:

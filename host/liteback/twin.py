@@ -56,6 +56,7 @@ class KerasTwin:
 
     @classmethod
     def of(cls, emission: Emission, name: str = "reconstruction") -> KerasTwin:
+        """A reconstruction as it was made."""
         return cls(emission.model, emission.graph, emission.values, emission.numerics, name)
 
     @classmethod

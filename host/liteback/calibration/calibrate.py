@@ -102,6 +102,7 @@ class Calibration:
         return _same([(m.elements, m.lsb_differ) for m in found if m.lsb_differ is not None])
 
     def to_json(self) -> dict[str, Any]:
+        """What calibration.json holds."""
         return {
             "profile": self.profile.to_json(),
             "alike": list(self.kernel_set.alike),

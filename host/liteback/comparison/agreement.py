@@ -55,6 +55,7 @@ class Agreement:
 
 
 def is_recording(path: Path) -> bool:
+    """Whether a recording lies at a path, complete or not."""
     return (path / "manifest.json").is_file()
 
 

@@ -144,6 +144,7 @@ class Meter:
         self._agreement.add(reference, value)
 
     def result(self) -> Metrics:
+        """The metrics over all that was added."""
         codes = self._codes.result() if self._codes else {}
         return Metrics(**self._errors.result(), **codes, **self._agreement.result())
 

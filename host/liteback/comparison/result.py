@@ -100,9 +100,11 @@ class Row:
         return self.drift or all(self.passed.values())
 
     def metrics(self, mode: Mode) -> Metrics | None:
+        """The metrics in one mode; None where the candidate does not show the tensor."""
         return self.cumulative if mode == "cumulative" else self.isolated
 
     def value(self, mode: Mode, metric: str) -> float | None:
+        """One metric in one mode; None where it does not apply."""
         metrics = self.metrics(mode)
         value = getattr(metrics, metric) if metrics else None
         return None if value is None else float(value)

@@ -150,6 +150,7 @@ def kernel_of(op: str) -> Emitter | None:
 
 
 def supported_ops() -> frozenset[str]:
+    """The schema's names of the operators that come back, and those of custom ones."""
     return frozenset(EMITTERS) | frozenset(KERNELS)
 
 

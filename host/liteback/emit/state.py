@@ -48,11 +48,13 @@ class States:
         return States(dict(self.initial), dict(self.current), dict(self.tables))
 
     def read(self, handle: Handle) -> Any:
+        """A variable's value at this point. Raises: NotImplementedError, where nothing has assigned it."""
         if handle not in self.current:
             raise NotImplementedError(f"nothing has been assigned to the variable {handle.name!r} when it is read")
         return self.current[handle]
 
     def write(self, handle: Handle, value: Any) -> None:
+        """From here on the variable has this value. Raises: NotImplementedError, where its shape is another."""
         start = self.initial.get(handle)
         if start is not None and tuple(value.shape) != start.shape:
             raise NotImplementedError(

@@ -35,6 +35,7 @@ def deploy_errors() -> Iterator[None]:
 
 
 def translated(error: DeployError) -> LitebackError:
+    """The error of liteback's own tree, and exit code, for one of liteback_deploy."""
     cause = next((ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs)), BoardUnreachable)
     return cause(str(error))
 
