@@ -23,6 +23,7 @@ from liteback.errors import AgentIncompatible, BoardError, BoardUnreachable, Mod
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
+from liteback.inputs.sources import Arrays
 from liteback.interrupts import sparing_locks
 from liteback.lift import lift
 from liteback.recording import Recording
@@ -46,9 +47,11 @@ T = TypeVar("T")
 
 
 def connect(target: str = "local", direct: bool | None = None) -> Board:
-    """The board behind `--target`, its protocol checked.
+    """A board with a running agent, its protocol checked.
 
-    direct: straight to the board's address with mutual TLS, not through an SSH forward; None: as the boards file says.
+    target: `local`, for an agent process on this machine; `user@host[:port]`, an SSH alias, or a name of the boards
+    file. direct: straight to the board's address with mutual TLS, not through an SSH forward; None: as the boards file
+    says.
 
     Raises:
         UsageError: the target is malformed, a group of boards, `local` and direct, or the boards file breaks a rule.
@@ -96,8 +99,9 @@ class Board:
         self._link = link if isinstance(link, RemoteAgent) else None
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._context = ExitStack()
+        self._closed = False
         self._channel = open_channel(address, self._link.keys if self._link is not None else None)
-        self._stub = agent_pb2_grpc.AgentStub(self._channel)  # type: ignore[no-untyped-call]
+        self._agent = agent_pb2_grpc.AgentStub(self._channel)  # type: ignore[no-untyped-call]
         try:
             self.info = self._checked_info()
         except BaseException:
@@ -114,9 +118,20 @@ class Board:
         with self._context:
             self.close()
 
+    def __repr__(self) -> str:
+        return f"<Board {self.target}: {self.info.board or self.info.hostname}, {self.info.machine}>"
+
     def close(self) -> None:
+        """End the connection; an agent that `connect` started ends with it."""
+        self._closed = True
         self._channel.close()
         self._on_close()
+
+    @property
+    def _stub(self) -> Any:
+        if self._closed:
+            raise UsageError(f"A board is used before it is closed. Received: {self!r}, closed. Connect anew.")
+        return self._agent
 
     def persist(self, call: Callable[[], T]) -> T:
         """Call; if the board is lost meanwhile, wait until it is back and call again. An agent of this machine, once
@@ -234,12 +249,17 @@ class Board:
             return list(self._stub.Benchmark(request, metadata=self._metadata).invoke_ns)
 
     def capture(
-        self, model: str | Path | bytes, inputs: Inputs | Path | str, path: Path | str, **settings: Any
+        self,
+        model: str | Path | bytes,
+        inputs: Inputs | Path | str | Arrays | NDArray[Any],
+        path: Path | str,
+        **settings: Any,
     ) -> Recording:
         """Record what this board computes: `session.capture.capture`, from a file and its inputs.
 
-        model: a .tflite file or its bytes. inputs: a file, a folder, or `liteback.inputs.random_inputs(...)`. path:
-        the recording's folder. settings: options, select, budget, progress.
+        model: a .tflite file or its bytes. inputs: a file, a folder, arrays by the inputs' names, the array of an only
+        input, or `liteback.inputs.random_inputs(...)`. path: the recording's folder. settings: options, select, budget,
+        progress.
 
         Raises: as `session.capture.capture` and `inputs.read_inputs` do.
         """

@@ -245,3 +245,10 @@ def test_a_home_that_takes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with connect("local") as board:
         assert board.put_model(small_models.add())
+
+
+def test_a_board_that_is_closed_says_so(agent: LocalAgent) -> None:
+    with Board(LOCAL, agent.address, agent.token) as board:
+        assert repr(board).startswith("<Board local: ")
+    with pytest.raises(UsageError, match="before it is closed"):
+        board.models()
