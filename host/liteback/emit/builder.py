@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import Problem, UnsupportedModel
 from ..ir import ABSENT, CODE_RANGE, Graph, Node, Tensor
 from ..numerics.affine import dequantize, quantize
+from ..numerics.operator import DATA
 from ..numerics.profile import KernelProfile
 from ..passes.fold_dequantize import folded_quantization, held
 from . import ops  # noqa: F401  (fills the registry)
@@ -287,7 +288,7 @@ class Builder:
                 value = moved(value, node, self.graph.tensors[t], self.graph.tensors[node.outputs[0]])
             if self.anchor is not None and getattr(value, "dtype", None) in ("complex64", "complex128"):
                 value = self.symbolic(value, f"constant_{t}")  # Keras cannot write one into a configuration
-            inputs.append(self._hybrid(node, value) if i == 0 else value)
+            inputs.append(self._hybrid(node, value) if i == DATA.get(node.op, 0) else value)
         return inputs
 
     def _hybrid(self, node: Node, value: Any) -> Any:

@@ -4,8 +4,9 @@ Files that were quantized for their "dynamic range" hold such operators. Each ro
 weights in one product gets a scale of its own, from the values it has just then. In `fakequant` a `DynamicQuant`
 before the operator does the same; `float` leaves it out.
 
-Source: tensorflow/lite/kernels/{fully_connected,conv,depthwise_conv,batch_matmul}.cc (v2.14.0). What a row is, and how
-its scale is found, differs between kernel sets: numerics/kernels/{hybrid,xnnpack}.py.
+Source: tensorflow/lite/kernels/{fully_connected,conv,depthwise_conv,batch_matmul}.cc (v2.14.0), transpose_conv.cc
+(v2.21.0; the runtime 2.14 refuses it). What a row is, and how its scale is found, differs between kernel sets:
+numerics/kernels/{hybrid,xnnpack}.py.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from keras import ops
 
 from ..ir import ABSENT, Graph, Node
 from ..numerics.kernels import hybrid, xnnpack
-from ..numerics.operator import Operator
+from ..numerics.operator import DATA, Operator
 from ..numerics.profile import KernelProfile
 
-# Where an operator that has a hybrid kernel keeps its weights.
-_WEIGHTS = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "BATCH_MATMUL": 1}
+# What has a hybrid kernel; its weights are the input 1.
+_HYBRID = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL", "TRANSPOSE_CONV"})
 
 
 def dynamic_quant(node: Node, graph: Graph, profile: KernelProfile | None) -> DynamicQuant | None:
     """The layer that quantizes a node's activations as a kernel set does, where the node's kernel is hybrid."""
-    position, tensors = _WEIGHTS.get(node.op), graph.tensors
-    if position is None or ABSENT in node.inputs[: position + 1]:
+    data = DATA.get(node.op, 0)
+    if node.op not in _HYBRID or ABSENT in (node.inputs[data], node.inputs[1]):
         return None
-    x, weights = tensors[node.inputs[0]], tensors[node.inputs[position]]
+    x, weights = graph.tensors[node.inputs[data]], graph.tensors[node.inputs[1]]
     if x.dtype != "float32" or not weights.is_quantized or weights.dtype not in ("int8", "int4", "int2", "uint8"):
         return None
     quantization = weights.quantization
@@ -44,7 +45,7 @@ def dynamic_quant(node: Node, graph: Graph, profile: KernelProfile | None) -> Dy
     variant = operator.variant if delegated else hybrid.undelegated(operator).variant
     asymmetric = bool(node.options.get("asymmetric_quantize_inputs", False)) or delegated
     if node.op == "FULLY_CONNECTED":
-        if weights.dtype == "int4" and not delegated:
+        if hybrid.four_bit(operator) and not delegated:
             asymmetric = quantization.block_size > 0
         return DynamicQuant(asymmetric, row=weights.shape[1], variant=variant)
     if node.op == "BATCH_MATMUL":
@@ -53,7 +54,7 @@ def dynamic_quant(node: Node, graph: Graph, profile: KernelProfile | None) -> Dy
         return DynamicQuant(True, xnnpack.row_axes(operator), variant=variant)
     # One scale for the whole image; a zero point as well, where each channel has a scale of its own.
     per_channel = bool(np.any(quantization.scale != quantization.scale[0]))
-    return DynamicQuant(node.op == "DEPTHWISE_CONV_2D" or per_channel, axes=(1, 2, 3), variant=variant)
+    return DynamicQuant(node.op != "CONV_2D" or per_channel, axes=(1, 2, 3), variant=variant)
 
 
 @keras.saving.register_keras_serializable(package="liteback")

@@ -74,6 +74,13 @@ def products() -> Iterator[Case]:
     symmetric = np.random.default_rng(8).integers(-127, 128, (50, 37)).astype(np.int8)
     unsigned = Arg(symmetric.view(np.uint8), scale=0.01, zero_point=128)
     yield Case("FULLY_CONNECTED", [rand(5, 37, low=-1, high=5), fixed(unsigned), bias(50)], {}, name="uint8")
+    for units, depth in ((8, 64), (3, 64), (8, 26)):  # a kernel of 4 bits, and too few weights for it
+        codes = np.random.default_rng(3).integers(-7, 8, (units, depth)).astype(np.int8)
+        for scale in ([0.1], np.linspace(0.05, 0.2, units).tolist()):
+            w = fixed(Arg(codes, scale=scale, zero_point=[0] * len(scale), dtype="int4"))
+            name = f"4-bits-{units}x{depth}{'-channels' * (len(scale) > 1)}"
+            inputs = [rand(5, depth, low=-1, high=5), w, bias(units)]
+            yield Case("FULLY_CONNECTED", inputs, {"asymmetric_quantize_inputs": True}, name=name)
     shapes = {"": ((2, 3, 37), (2, 37, 5)), "adj_x": ((2, 37, 3), (2, 37, 5)), "adj_y": ((2, 3, 37), (2, 5, 37))}
     for adjoint, (x, y) in shapes.items():
         for asymmetric in (False, True):

@@ -23,6 +23,8 @@ NEON_ORDERS = (NEON, NEON_SCALES_FIRST)  # scales first; the sum and the bias in
 SSE_SCALES_FIRST, SSE_SUM_FIRST = "sse-scales-first", "sse-sum-first"
 SSE_ORDERS = (SSE_SCALES_FIRST, SSE_SUM_FIRST)
 ONE_SCALE = "one-scale"  # scales first, by a kernel that knows no scale for each channel: it computes zeros then
+ONE_SCALE_FOUR_BIT = "one-scale-four-bit"  # the same, beside a kernel for weights of 4 bits that knows them
+ONE_SCALES = (ONE_SCALE, ONE_SCALE_FOUR_BIT)
 Quantized = tuple[Any, Any, Any]  # codes (float32), and for each row its scale and its zero point
 
 
@@ -96,11 +98,26 @@ def signed(w: Codes) -> Any:
     return w.view(np.int8) if w.dtype == np.uint8 else w
 
 
+def four_bit(op: Operator) -> bool:
+    """Whether a kernel for weights of 4 bits takes the operator: it looks at no `asymmetric_quantize_inputs`.
+
+    It computes 4 rows of 32 weights at once, and takes no fewer; other weights are unpacked to bytes, and so is what a
+    set of reference kernels computes.
+    Source: PrepareImpl (tensorflow/lite/kernels/fully_connected.cc), FilterWidth and FilterDepth
+    (internal/optimized/4bit/fully_connected_common.h) (v2.14.0).
+    """
+    weights = op.input(1)
+    if weights.dtype != "int4" or op.variant == ONE_SCALE:
+        return False
+    units, depth = weights.shape
+    return units >= 4 and depth >= 32 and depth % 2 == 0
+
+
 def held_scales(op: Operator) -> Any:
     """The weights' scales as the kernel has them: 0 where it knows of one for the tensor and the file has more."""
     weights = op.input(1)
     more = op.op == "FULLY_CONNECTED" and (weights.per_channel or weights.block_size)
-    return np.zeros(1, np.float32) if more and op.variant in (ONE_SCALE, NEON) else weights.scales
+    return np.zeros(1, np.float32) if more and op.variant in (*ONE_SCALES, NEON) else weights.scales
 
 
 def hybrid_result(op: Operator, acc: Any, scale: Any, b: Codes | None) -> Any:

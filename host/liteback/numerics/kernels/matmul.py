@@ -23,11 +23,12 @@ from .common import (
 )
 from .hybrid import (
     NEON_SCALES_FIRST,
-    ONE_SCALE,
+    ONE_SCALES,
     ORDERS,
     SCALES_FIRST,
     SSE_SCALES_FIRST,
     activated,
+    four_bit,
     held_scales,
     hybrid,
     signed,
@@ -43,7 +44,7 @@ NARROW = "narrow"  # with all bits of the multiplier: rounded once with a bias o
     "FULLY_CONNECTED",
     variants=(*ROUNDINGS, NEON),
     int16=(*ROUNDINGS, NARROW),
-    float32=(ONE_SCALE, *ORDERS, NEON, SSE_SCALES_FIRST, XNNPACK),
+    float32=(*ONE_SCALES, *ORDERS, NEON, SSE_SCALES_FIRST, XNNPACK),
 )
 def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims.
@@ -83,7 +84,7 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     rows = tf.reshape(x, (-1, depth))
     if weights.dtype == "int4" and op.variant == NEON:
         raise NotImplementedError("no exact kernel for 4-bit weights on aarch64")
-    if weights.dtype == "int4" and not takes(op):
+    if four_bit(op) and not takes(op):
         y = _four_bit(op, rows, w, b)
     else:
         asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
@@ -102,7 +103,8 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     largest = tf.reduce_max(tf.abs(rows), 1, keepdims=True)
     largest = tf.where(largest == 0, tf.constant(127.0), largest)
     codes = round_half_away(product32(rows, quotient32(127.0, largest)))
-    scale, scales = quotient32(largest, 127.0), held_scales(op)
+    weights, scale = op.input(1), quotient32(largest, 127.0)
+    scales = held_scales(op) if weights.block_size else weights.scales  # this kernel knows one for each channel
     stored = tf.constant((np.transpose(w).astype(np.int64) + FOUR_BIT_ZERO).astype(np.float64))
     acc = tf.matmul(tf.cast(codes, tf.float64), stored)
     moved = product32(tf.reduce_sum(codes, 1, keepdims=True) * -FOUR_BIT_ZERO, scale)

@@ -141,6 +141,20 @@ CASES = [
         TRANSPOSED,
         name="shape-at-run-time",
     ),
+    *(
+        Case(
+            "TRANSPOSE_CONV",
+            [const([2, 6, 12, 5], "int32"), w, rand(2, 3, 4, 2, low=-1, high=5), const(rand(5, seed=3))],
+            TRANSPOSED,
+            name=f"hybrid-{kind}",
+            version=5,
+            newer=True,
+        )
+        for kind, w in (
+            ("tensor", fixed(codes(5, 3, 4, 2, scale=0.02))),
+            ("channels", filter_codes(5, 3, 4, 2, axis=0, channels=5)),
+        )
+    ),
     Case("CONV_3D", [VOLUME, const(rand(2, 3, 2, 2, 3, seed=1)), const(rand(3, seed=2))], CONV_3D),
     Case(
         "CONV_3D",

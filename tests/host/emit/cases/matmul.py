@@ -11,6 +11,10 @@ def weight_codes(*shape: int, dtype: str = "int8") -> Arg:
     return fixed(Arg(ints(*shape, low=-127, high=128, dtype=dtype, seed=3), scale=0.01, zero_point=0))
 
 
+def four_bits(*shape: int) -> Arg:
+    return fixed(Arg(ints(*shape, low=-7, high=8, dtype="int8", seed=3), scale=0.1, zero_point=0, dtype="int4"))
+
+
 # Bytes of int8 codes; the kernel has no use for the zero point.
 UNSIGNED = fixed(Arg(ints(4, 6, low=0, high=256, dtype="uint8", seed=3), scale=0.01, zero_point=90))
 
@@ -54,6 +58,17 @@ CASES = [
         {**FC, "asymmetric_quantize_inputs": True},
         name="hybrid-asymmetric",
         version=9,
+    ),
+    # The kernel of 4 bits, and those that it is too narrow for.
+    *(
+        Case(
+            "FULLY_CONNECTED",
+            [rand(3, depth, low=-1, high=5), four_bits(units, depth), const(rand(units, seed=2))],
+            {**FC, "asymmetric_quantize_inputs": True},
+            name=f"hybrid-4-bits-asymmetric-{units}x{depth}",
+            newer=True,
+        )
+        for units, depth in ((4, 32), (3, 32), (4, 30), (4, 33))
     ),
     Case("BATCH_MATMUL", [MATRICES, rand(1, 4, 5, 2, seed=1)], {}, name="broadcast"),
     Case("BATCH_MATMUL", [rand(2, 5, 3), rand(2, 4, 5, seed=1)], {"adj_x": True, "adj_y": True}, name="adjoint"),
