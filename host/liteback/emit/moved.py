@@ -1,9 +1,10 @@
 """What codes stand for after an operator has moved them to a tensor of another scale.
 
-Kernels that only move elements (SELECT, GATHER, RESHAPE) copy codes and look at no scale. Where a file gives such an
-operator's input and its result different ones, as the converter does for SELECT of int16, the device's real values
-change on the way, and the model's must do so too. So it is with the zeros that some of these kernels put between what
-they move: they are codes, and may stand for another real number than 0.
+Kernels that only move elements (SELECT, GATHER, RESHAPE) copy codes and look at no scale, and so do some that choose
+among codes or average them. Where a file gives such an operator's input and its result different ones, as the converter
+does for SELECT of int16, the device's real values change on the way, and the model's must do so too. So it is with the
+zeros that some of these kernels put between what they move: they are codes, and may stand for another real number
+than 0.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _PASSING = frozenset(
     {"IF", "STABLEHLO_CASE", "WHILE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 )
 _FILLING = frozenset({"MATRIX_DIAG", "SCATTER_ND"})  # lite/kernels/{matrix_diag,scatter_nd}.cc (v2.14.0)
-# Of other operators, what only moves codes of a type (lite/kernels/concatenation.cc, v2.14.0).
-_ALSO_MOVED = frozenset({("CONCATENATION", "int16")})
+# What chooses or averages codes, and looks at no scale either (lite/kernels/{maximum_minimum,pad,pooling,
+# resize_bilinear}.cc, v2.14.0); of CONCATENATION that is the kernel of int16 alone (concatenation.cc).
+_ON_CODES = frozenset({"AVERAGE_POOL_2D", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "PAD", "RESIZE_BILINEAR"})
 
 
 def filled(value: Any, node: Node, out: Tensor, wraps: bool) -> Any:
@@ -52,7 +54,7 @@ def moved(value: Any, node: Node, source: Tensor, out: Tensor) -> Any:
     """
     if node.op == "WHERE" and source.is_quantized and source.quantization is not None:
         return value + np.multiply(*source.quantization.along(len(source.shape)), dtype=np.float32)
-    moves = node.op in MOVING - _PASSING or (node.op, source.dtype) in _ALSO_MOVED
+    moves = node.op in (MOVING | _ON_CODES) - _PASSING or (node.op, source.dtype) == ("CONCATENATION", "int16")
     if not (moves and source.is_quantized and out.is_quantized and source.dtype == out.dtype):
         return value
     old, new = source.quantization, out.quantization

@@ -6,6 +6,8 @@ from keras import ops
 from ..registry import emits
 from ..table import looked_up
 
+LEAST = float(np.finfo(np.float32).min)
+
 for _op, _fn in {
     "ABS": ops.absolute,
     "CEIL": ops.ceil,
@@ -50,7 +52,10 @@ def log(x, *, context, out):
     table = looked_up("LOG", x, context, out)
     if table is not None:
         return table
-    return ops.log(ops.maximum(x, np.finfo(np.float32).tiny) if context.sources[0].is_quantized else x)
+    if not context.sources[0].is_quantized:
+        return ops.log(x)
+    y = ops.log(ops.maximum(x, np.finfo(np.float32).tiny))
+    return ops.where(ops.greater(x, 0), y, LEAST) if context.numerics == "fakequant" else y
 
 
 @emits("BUCKETIZE")

@@ -109,6 +109,7 @@ CASES = [
     Case("SELECT", [np.array(True), const(X), Y], name="scalar"),
     Case("SELECT_V2", [np.array([True, False, False, True]), X, Y], name="broadcast"),
     Case("SELECT", [YES, *INT16], outputs=[Out("int16", 1e-4, 0)], name="codes-of-other-scales"),
+    *(Case(op, INT8, outputs=[Out("int8", 0.07, 9)], name="codes-of-other-scales") for op in ("MAXIMUM", "MINIMUM")),
     Case("SELECT_V2", [YES, *whole("int64")], outputs=[Out("int64")], name="int64"),
     Case("SELECT_V2", [YES, const(3, "int64"), const(-2, "int64")], outputs=[Out("int64")], name="numbers"),
 ]

@@ -54,6 +54,13 @@ CASES = [
     Case("SPACE_TO_DEPTH", [ints(1, 4, 4, 2)], {"block_size": 2}, [Out("int32")], name="int32"),
     Case("DEPTH_TO_SPACE", [rand(2, 2, 3, 8)], {"block_size": 2}),
     Case("SPACE_TO_BATCH_ND", [rand(2, 4, 5, 3), const([2, 3], "int32"), const([[1, 1], [0, 1]], "int32")]),
+    Case(
+        "RESIZE_BILINEAR",
+        [codes(1, 3, 4, 2, scale=0.1, zero_point=5), const([5, 7], "int32")],
+        outputs=[Out("int8", 0.07, -9)],
+        name="codes-of-another-scale",
+        version=2,
+    ),
     Case("SPACE_TO_BATCH_ND", [rand(2, 5, 3), const([2], "int32"), const([[0, 1]], "int32")], name="rank-3", version=3),
     Case("SPACE_TO_BATCH_ND", [rand(2, 4, 6, 3), const([2, 3], "int32"), ints(2, 2, high=1, low=0)], name="run-time"),
     Case(

@@ -57,6 +57,7 @@ CASES = [
     Case("PAD", [rand(2, 3), const([[1, 0], [0, 2]], "int64")], name="all-axes"),
     Case("PAD", [X, np.array([[0, 0], [1, 2], [3, 0]], np.int32)], name="computed"),
     Case("PAD", [Q, AROUND], outputs=INT8, name="int8", version=2),
+    Case("PAD", [Q, AROUND], outputs=[Out("int8", 0.02, -9)], name="int8-codes-of-another-scale", version=2),
     Case("PAD", [ints(2, 3), const([[1, 0], [0, 2]], "int32")], outputs=I32, name="int32"),
     Case("PADV2", [X, AROUND, const(-7.5, "float32")]),
     Case("PADV2", [X, AROUND, np.array(1.25, np.float32)], name="computed"),

@@ -23,6 +23,8 @@ CASES = [
     Case("EXP", [codes(99, dtype="int16", scale=1e-4)], outputs=[Out("int16", 1e-3)], name="int16", version=2),
     # A code of no positive number; tflite-runtime 2.14 has no such kernel.
     Case("LOG", [LOG_CODES], outputs=[Out("int8", 0.05, -55)], name="int8", version=2, expected=[LOGARITHMS]),
+    # In steps so coarse that the logarithm of no float32 has the lowest code.
+    Case("LOG", [LOG_CODES], outputs=[Out("int8", 1.0, 20)], name="int8-coarse", version=2, newer=True),
     Case("NEG", [OF_8], outputs=[Out("int8", 0.08, 5)], name="int8", expected=[np.array([20, 0, -8, -127], np.int8)]),
     Case("LOG", [LOG_INT16], outputs=[Out("int16", 3e-4, 0)], name="int16", version=2, expected=[LOGARITHMS_INT16]),
     Case("BUCKETIZE", [rand(9)], {"boundaries": [-1.0, 0.0, 0.5]}, [Out("int32")]),
