@@ -120,6 +120,10 @@ class Lstm(_Recurrent):
         gate = N(W x + A aux + R h + P c), N(v) = v + b, or norm * (v - mean) / std + b
         c' = clip(f c + i g, cell_clip);  h' = clip(J (o activation(c')) + b_J, proj_clip)
 
+    Where the activation is NONE, the kernel does not write activation(c'), and multiplies what it left there: g.
+    Source: CalculateLstmOutputFloat (tensorflow/lite/kernels/lstm_eval.cc), ApplyActivationToVector
+    (kernels/internal/portable_tensor_utils.h) (v2.14.0).
+
     weights: {input, aux, recurrent, peephole}_to_GATE, GATE_norm, GATE_bias, projection, projection_bias. P for the
     output gate reads c'. clips: cell_clip, proj_clip; 0 for none. grids: where an integer kernel rounds: the sum at
     each gate (`input`, `forget`, `cell`, `output`), what the gate and the activation give (`unit`), the cell state
@@ -149,7 +153,8 @@ class Lstm(_Recurrent):
         output = self.unit(ops.sigmoid(self.gate("output", weights, x, h, c)))
         # The integer kernel leaves out the activation of a cell below 0.5: see numerics/kernels/lstm.py.
         skipped = "state" in self.grids and self.grids["state"][0] < 2.0**-15 and not coupled
-        h = self.round("hidden", output * (let_in if skipped else self.unit(self.act(c))))
+        left = let_in if skipped else candidate if self.activation == "linear" else self.unit(self.act(c))
+        h = self.round("hidden", output * left)
         if "projection" in weights:
             h = self.times(weights["projection"], h)
             h = h + weights["projection_bias"] if "projection_bias" in weights else h

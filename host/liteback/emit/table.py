@@ -240,7 +240,8 @@ class TableSoftmax(keras.layers.Layer):
         @ops.custom_gradient
         def through(x: Any) -> tuple[Any, Any]:
             codes = ops.round(x / np.float32(self.scale))
-            y = ops.cast(self._codes(codes - ops.max(codes, axis=-1, keepdims=True, initial=-32768.0)), "float32") / 32768
+            largest = ops.max(codes, axis=-1, keepdims=True, initial=-32768.0)  # of no rows as well
+            y = ops.cast(self._codes(codes - largest), "float32") / 32768
 
             def grad(*args: Any, upstream: Any = None) -> Any:
                 upstream = args[0] if upstream is None else upstream

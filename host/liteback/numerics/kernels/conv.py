@@ -68,7 +68,7 @@ def depthwise_conv_2d(op: Operator, x: Codes, w: Codes, b: Codes | None = None) 
     return _finish(op, acc, b, data, weights, rounding)
 
 
-WIDE = "wide"  # 64 bits, even without a bias that has them
+WIDE = "wide"  # 64 bits, even without a bias; of one with 32 bits as the reference
 
 
 @exact("TRANSPOSE_CONV", variants=(*ROUNDINGS, NEON), int16=(*ROUNDINGS, WIDE))
@@ -113,7 +113,9 @@ def _extents(output_shape: Codes) -> list[Any]:
 def _finish(op: Operator, acc: Any, b: Codes | None, data: Operand, weights: Operand, rounding: str | Any) -> Any:
     """int8 kernels have a multiplier for each channel even where the file has one scale; uint8 ones never have."""
     by = product_multiplier(op, data, weights, per_channel=data.dtype != "uint8")
-    return finish(op, acc, b, by, rounding, wide=is_wide(b) or op.variant == WIDE)
+    if op.variant == WIDE:
+        return finish(op, acc, b, by, DOUBLE, wide=is_wide(b) or b is None)
+    return finish(op, acc, b, by, rounding, wide=is_wide(b))
 
 
 def _convolve(op: Operator, fn: Callable[..., Any], x: Any, w: Any) -> Any:

@@ -98,7 +98,9 @@ class HybridLstm:
         candidate = activate(self.activation, self._gate("cell", inputs, h, c), self.variant)
         c = _clipped(madd(candidate, let_in, product32(forget, c)), self.clips[0])
         output = self._sigmoid("output", self._gate("output", inputs, h, c))
-        h = product32(output, activate(self.activation, c, self.variant))
+        # Of NONE the kernel writes nothing where activation(c) goes, and the candidate is still there.
+        left = candidate if self.activation == "NONE" else activate(self.activation, c, self.variant)
+        h = product32(output, left)
         if "projection" in self.weights:
             w = self.weights["projection"]
             bias = self.weights.get("projection_bias")
