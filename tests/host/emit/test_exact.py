@@ -170,25 +170,33 @@ def test_an_operator_without_an_exact_kernel_is_refused_by_name() -> None:
         emit(lift(case.model([(2, 3)])), "exact")
 
 
+def _int8_weights(*shape: int) -> Arg:
+    return fixed(Arg(ints(*shape, dtype="int8"), scale=0.02, zero_point=0))
+
+
 @pytest.mark.parametrize(
-    ("op", "inputs", "out", "why"),
+    ("case", "shape", "why"),
     [
-        ("SUM", [codes(2, 0), const([1], "int32")], Out("int8", 0.1, 4), "of no elements"),
-        ("REDUCE_PROD", [codes(2), const([], "int32")], Out("int8", 0.1, 4), "a product over no axis"),
+        (Case("SUM", [codes(2, 0), const([1], "int32")], {}, [Out("int8", 0.1, 4)]), (2,), "of no elements"),
         (
-            "BATCH_MATMUL",
-            [rand(2, 3, 4, 5), fixed(Arg(ints(2, 1, 5, 2, dtype="int8"), scale=0.02, zero_point=0))],
-            Out(),
-            "two batch axes",
+            Case("REDUCE_PROD", [codes(2), const([], "int32")], {}, [Out("int8", 0.1, 4)]),
+            (2,),
+            "a product over no axis",
+        ),
+        (Case("BATCH_MATMUL", [rand(2, 3, 4, 5), _int8_weights(2, 1, 5, 2)]), (2, 3, 4, 2), "two batch axes"),
+        (
+            Case("BATCH_MATMUL", [rand(2, 5, 4), _int8_weights(1, 5, 2)], {"adj_x": True}),
+            (2, 4, 2),
+            "rows of transposed matrices",
         ),
     ],
+    ids=lambda value: str(value) if isinstance(value, Case) else None,
 )
 def test_what_a_kernel_computes_from_what_is_not_its_own_is_refused(
-    op: str, inputs: Sequence[Any], out: Out, why: str
+    case: Case, shape: tuple[int, ...], why: str
 ) -> None:
-    case = Case(op, inputs, {}, [out])
     with pytest.raises(UnsupportedModel, match=why):
-        emit(lift(case.model([(2, 3, 4, 2) if op == "BATCH_MATMUL" else (2,)])), "exact")
+        emit(lift(case.model([shape])), "exact")
 
 
 def test_a_variant_that_no_kernel_knows_is_refused() -> None:

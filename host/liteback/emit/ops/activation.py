@@ -93,6 +93,8 @@ def _over_rows(cls, x, **config):
     shape = as_shape(x.shape)
     if 0 < len(shape) < 6:
         return Layer(cls, x, config=config)
+    if 0 in shape:  # there is nothing to compute, and an extent that is not known cannot be told from what is there
+        return Layer(layers.Identity, x)
     *lead, last = shape or (1,)
     rows = ops.reshape(x, (-1 if -1 in lead else math.prod(lead), last))
     return Layer(cls, rows, config=config, then=lambda y: ops.reshape(y, shape))

@@ -177,4 +177,12 @@ def reverse_at_run_time(x, axis):
 @computes("REVERSE_SEQUENCE")
 def reverse_sequence(x, lengths, *, seq_dim, batch_dim):
     """Of each slice along batch_dim, the first lengths[i] elements along seq_dim backwards."""
-    return tf.reverse_sequence(x, lengths, seq_axis=seq_dim, batch_axis=batch_dim)
+    if x.shape.rank < 6:  # TensorFlow's kernel takes no more axes
+        return tf.reverse_sequence(x, lengths, seq_axis=seq_dim, batch_axis=batch_dim)
+    first = [batch_dim, seq_dim]
+    axes = [*first, *(axis for axis in range(x.shape.rank) if axis not in first)]
+    moved = tf.transpose(x, axes)
+    extents = tf.shape(moved)
+    rows = tf.reshape(moved, (extents[0], extents[1], tf.reduce_prod(extents[2:])))
+    turned = tf.reverse_sequence(rows, lengths, seq_axis=1, batch_axis=0)
+    return tf.transpose(tf.reshape(turned, extents), np.argsort(axes))

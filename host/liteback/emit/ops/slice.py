@@ -28,6 +28,7 @@ def strided_slice(
     x, begin, end, strides, *, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask, offset
 ):
     """x[begin:end:strides] along each axis; the masks' bits speak of the position in begin, end and strides."""
+    begin, end, strides = (v[: _positions(len(x.shape), new_axis_mask & ~ellipsis_mask)] for v in (begin, end, strides))
     index, axis = [], 0
     for i, (b, e, s) in enumerate(zip(*(map(int, v) for v in (begin, end, strides)), strict=True)):
         bit = 1 << i
@@ -44,6 +45,14 @@ def strided_slice(
             index.append((start or 0) if shrink_axis_mask & bit else slice(start, stop, s))
             axis += 1
     return x[tuple(index)]
+
+
+def _positions(rank, added):
+    """How many positions the kernel looks at: an ellipsis takes one axis at least, and what then is left over is none.
+
+    Source: BuildStridedSliceParams (tensorflow/lite/kernels/strided_slice.cc, v2.14.0).
+    """
+    return rank + added.bit_count()
 
 
 def _offset_stop(extent, start, stop, stride):
@@ -65,6 +74,8 @@ def strided_slice_at_run_time(
     x, begin, end, strides, *, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask, offset
 ):
     """As `strided_slice`."""
+    count = _positions(x.shape.rank, new_axis_mask & ~ellipsis_mask)
+    begin, end, strides = begin[:count], end[:count], strides[:count]
     if offset:
         if ellipsis_mask or new_axis_mask:
             raise NotImplementedError("a computed begin with `offset` beside an ellipsis or a new axis")

@@ -127,6 +127,16 @@ def _crossed(data: Operand, weights: Operand, asymmetric: bool) -> bool:
     return (left and of_data > 1) or (asymmetric and of_weights > 1)
 
 
+def _folded(data: Operand, weights: Operand) -> bool:
+    """Whether the hybrid kernel takes several matrices, before one of weights that has a batch of 1, for a single one.
+
+    It transposes that, which is not what transposing each would give (EvalHybrid in batch_matmul.cc, v2.14.0; LiteRT
+    2.3 does not).
+    """
+    of_data, of_weights = (math.prod(operand.shape[:-2]) for operand in (data, weights))
+    return of_data > 1 and of_weights == 1 and len(weights.shape) > 2
+
+
 @exact("BATCH_MATMUL", variants=(*ROUNDINGS, NEON), int16=ROUNDINGS, float32=BATCH_HYBRIDS)
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
@@ -147,6 +157,8 @@ def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
             raise NotImplementedError(
                 "its hybrid kernel takes one matrix's scale or sums for another's: two batch axes"
             )
+        if adj_x and op.variant not in (XNNPACK, SSE_SCALES_FIRST) and _folded(data, weights):
+            raise NotImplementedError("its hybrid kernel takes the rows of transposed matrices for those of one matrix")
         return hybrid(op, lambda codes: tf.matmul(codes, kernel, transpose_b=adj_y), rows, None, asymmetric, [-1])
     acc = accumulate(product, x, y, data, weights, taps=(-1 if adj_y else -2,))
     by = product_multiplier(op, data, weights, per_channel=False)

@@ -13,7 +13,11 @@ HALVES = np.array([-2, -0.5, 0, 1, 4], np.float16)
 CASES = [
     *(
         Case("SOFTMAX", [rand(*shape)], {"beta": beta}, name=name)
-        for name, shape, beta in (("six-axes", (2, 1, 3, 1, 2, 4), 0.5), ("six-axes-empty", (2, 1, 0, 1, 2, 4), 1.0))
+        for name, shape, beta in (
+            ("six-axes", (2, 1, 3, 1, 2, 4), 0.5),
+            ("six-axes-empty", (2, 1, 0, 1, 2, 4), 1.0),
+            ("six-axes-one-empty", (1, 2, 0, 1, 2, 4), 1.0),
+        )
     ),
     # Of a scalar 2.14 reads memory that is not its own: now and then it gives anything.
     Case("LOG_SOFTMAX", [rand()], name="number", expected=[np.array(0, np.float32)]),

@@ -74,5 +74,11 @@ CASES = [
     Case("REVERSE_V2", [X, const([1], "int32")]),
     Case("REVERSE_V2", [ints(2, 3), const([-1], "int32")], outputs=I32, name="negative"),
     Case("REVERSE_SEQUENCE", [X, const([2, 3], "int32")], {"seq_dim": 1, "batch_dim": 0}),
+    Case(
+        "REVERSE_SEQUENCE",
+        [rand(2, 1, 3, 2, 4, 2), const([3, 0, 2], "int32")],
+        {"seq_dim": 4, "batch_dim": 2},
+        name="six-axes",
+    ),
     Case("REVERSE_SEQUENCE", [X, np.array([1, 2, 0], np.int64)], {"seq_dim": 2, "batch_dim": 1}, name="computed"),
 ]

@@ -31,6 +31,9 @@ CASES = [
     strided("new-axis", [0, 0, 1], [0, 5, 4], [1, 2, 1], new_axis_mask=1),
     strided("ellipsis-new-axis", [0, 0, 1], [0, 0, 5], [1, 1, 2], ellipsis_mask=1, new_axis_mask=2),
     strided("fewer", [1], [4], [1]),
+    # An ellipsis takes an axis of its own, and the kernel does not look at what is left over.
+    strided("ellipsis-and-more", [0, 1, 2, 3], [0, 3, 4, 5], [1, 1, 1, 2], ellipsis_mask=1),
+    strided("ellipsis-last-and-more", [1, 0, 2, 1], [3, 5, 6, 2], [1, 1, 1, 1], ellipsis_mask=8),
     strided("computed", [1, 0, 2], [4, 6, 7], [1, 2, 3], computed=True),
     strided("computed-shrink", [1, -2, 3], [2, 0, 6], [1, 1, 2], computed=True, shrink_axis_mask=2),
     strided("computed-shrink-masked", [2, 1], [3, 4], [1, 1], computed=True, shrink_axis_mask=1, begin_mask=1),
