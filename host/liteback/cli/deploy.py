@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -41,11 +41,10 @@ _DirectPort = Annotated[
 
 def on_board(command: Callable[..., None]) -> Callable[..., None]:
     """A command about a board: its first argument is the board's entry, made from TARGET and from ssh's options."""
-    hints = get_type_hints(command, include_extras=True)
-    _, *own = inspect.signature(command).parameters.values()
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
     keyword = inspect.Parameter.KEYWORD_ONLY
     target, *way_there = (inspect.Parameter(n, keyword, default=None, annotation=h) for n, h in _WAY_THERE.items())
-    options = [p.replace(kind=keyword, annotation=hints[p.name]) for p in own]
+    options = [p.replace(kind=keyword) for p in own]
 
     @functools.wraps(command)
     def called(**given: Any) -> None:

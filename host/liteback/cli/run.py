@@ -99,16 +99,16 @@ class Run:
 
 def runs_model(command: Callable[..., None]) -> Callable[..., None]:
     """A command with a parameter `run: Run`, in whose place the parser sees an option for each field of it."""
-    hints = get_type_hints(command, include_extras=True)
-    run_hints = get_type_hints(Run, include_extras=True)
+    hints = get_type_hints(Run, include_extras=True)
     parameters: list[inspect.Parameter] = []
-    for own in inspect.signature(command).parameters.values():
-        if hints[own.name] is not Run:
-            parameters.append(own.replace(annotation=hints[own.name]))
+    # Not get_type_hints: before Python 3.11 it hides `Annotated` in an Optional where the default is None.
+    for own in inspect.signature(command, eval_str=True).parameters.values():
+        if own.annotation is not Run:
+            parameters.append(own)
             continue
         for field in fields(Run):
-            hint = run_hints[field.name]
-            parameters.append(inspect.Parameter(field.name, own.kind, default=field.default, annotation=hint))
+            option = hints[field.name]
+            parameters.append(inspect.Parameter(field.name, own.kind, default=field.default, annotation=option))
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
