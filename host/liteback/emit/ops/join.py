@@ -165,7 +165,9 @@ def reverse(x, axis):
 
     Of several, v2.14.0 takes the first alone; v2.21.0 takes all, which then lie side by side (kernels/reverse.cc).
     """
-    return ops.flip(x, [int(a) for a in np.ravel(axis)])
+    for a in np.ravel(axis):  # before Keras 3.13, TensorFlow's `flip` takes one axis alone
+        x = ops.flip(x, int(a))
+    return x
 
 
 @computes("REVERSE_V2")

@@ -53,7 +53,7 @@ def _unsorted(fn):
         if len(ids.shape) != 1 or not (is_symbolic(x) or is_symbolic(ids)):
             return NotImplemented
         if not is_symbolic(x):  # Keras tells by the data alone whether these are tensors of a model
-            x = ops.add(x, ops.zeros_like(ops.reshape(ids, (-1, *[1] * (x.ndim - 1))), dtype=x.dtype))
+            x = ops.add(x, ops.cast(ops.zeros_like(ops.reshape(ids, (-1, *[1] * (x.ndim - 1)))), x.dtype))
         return fn(x, ids, num_segments=int(np.ravel(count)[0]))
 
     return emitter
