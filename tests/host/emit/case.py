@@ -37,6 +37,12 @@ class Arg:
     varies: Sequence[int] = ()
     dtype: str = ""
 
+    def stored(self) -> tuple[str, Any]:
+        """The type in the file, and the data, as they lie there; None where it is fed."""
+        dtype = self.dtype or ("string" if self.array.dtype == object else str(self.array.dtype))
+        data: Any = self.array if self.constant else None
+        return dtype, data if data is None or dtype not in PACKED_BITS else pack(data, PACKED_BITS[dtype])
+
 
 @dataclass(frozen=True)
 class Out:
@@ -104,10 +110,7 @@ class Case:
             indices.append(len(tensors))
             if not (arg.constant or arg.variable):
                 fed.append(len(tensors))
-            dtype = arg.dtype or ("string" if arg.array.dtype == object else str(arg.array.dtype))
-            data: Any = arg.array if arg.constant else None
-            if data is not None and dtype in PACKED_BITS:
-                data = pack(data, PACKED_BITS[dtype])
+            dtype, data = arg.stored()
             name = f"in{len(tensors)}"
             signature = _signature(arg.array.shape, arg.varies)
             tensors.append(
