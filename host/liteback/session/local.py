@@ -6,9 +6,11 @@ import contextlib
 import os
 import secrets
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -33,9 +35,9 @@ class LocalAgent:
             AgentIncompatible: it does not start; the message has what it said.
         """
         self.token = secrets.token_urlsafe(32)
-        # Mode 700. An interrupt of `stop` leaves it to the end of this process.
-        self._folder = tempfile.TemporaryDirectory(prefix="liteback-", ignore_cleanup_errors=True)
-        folder = Path(self._folder.name)
+        folder = Path(tempfile.mkdtemp(prefix="liteback-"))  # mode 700
+        # An interrupt of `stop` leaves it to the end of this process.
+        self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._log = folder / "agent.log"
         token_file = folder / "token"
         token_file.touch(mode=0o600)
@@ -80,7 +82,7 @@ class LocalAgent:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        self._folder.cleanup()
+        self._remove_folder()
 
     def _listening(self) -> str:
         line = _first_line(self._process.stdout, _START_SECONDS)
