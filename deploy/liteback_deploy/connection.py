@@ -83,7 +83,8 @@ class AgentLink:
                 self.failure = error
                 return
             self.failure = None
-            with contextlib.closing(channel):
+            # The link may end just as the channel is closed, which would then tell the other side.
+            with contextlib.suppress(OSError, EOFError), contextlib.closing(channel):
                 back = threading.Thread(target=_pump, args=(channel, local), daemon=True)
                 back.start()
                 _pump(local, channel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import queue
 import re
 import shlex
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import paramiko
 import psutil
 import pytest
 
@@ -445,6 +447,24 @@ def comes_back(link: AgentLink, data: bytes) -> bool:
 def local_end(link: AgentLink) -> socket.socket:
     host, _, port = link.address.rpartition(":")
     return socket.create_connection((host, int(port)), 30)
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_link_that_ends_just_as_a_forward_is_closed(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of the forward ends in silence: an exception of its own fails the test."""
+    close, closing = paramiko.Channel.close, queue.SimpleQueue[threading.Thread]()
+
+    def without_a_link(channel: paramiko.Channel) -> None:
+        close(channel)
+        if (thread := threading.current_thread()).name == "liteback-forward":
+            closing.put(thread)
+            raise EOFError  # as where it cannot tell the other side
+
+    where = endpoint(server)
+    with contextlib.closing(AgentLink(lambda: ssh.connect(where))) as link:
+        monkeypatch.setattr(paramiko.Channel, "close", without_a_link)
+        assert comes_back(link, b"once")
+        closing.get(timeout=30).join(30)
 
 
 @pytest.mark.usefixtures("echo")
