@@ -120,7 +120,7 @@ def test_a_handler_of_the_programs_own_stays() -> None:
 
 def test_a_board_can_be_left_at_any_moment() -> None:
     command = [sys.executable, "-c", _INTERRUPTED, small_models.add().hex()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout) == (0, "interrupted\n" * 30), result.stderr[-2000:]
 
 
