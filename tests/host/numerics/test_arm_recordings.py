@@ -18,7 +18,6 @@ from exactness import results
 from absent import absent
 from arm.record_networks import HYBRIDS, NETWORKS, RECORDED, SAMPLES, hashes, hybrid_cases, samples_of
 from liteback.emit.build import emit
-from liteback.errors import UnsupportedModel
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile
 from liteback.reconstruction import reconstruct
@@ -26,7 +25,6 @@ from liteback.twin import KerasTwin
 
 PROFILES = {k: f"tflite_runtime-2.14-{k}-aarch64" for k in ("builtin", "reference")}
 HYBRID: dict[str, dict[str, dict[str, str]]] = json.loads(HYBRIDS.read_text())
-FOUR_BITS = "no exact kernel for 4-bit weights on aarch64"
 CONFORMANCE = Path(__file__).parents[4] / "shared" / "conformance"
 CASES = hybrid_cases(CONFORMANCE) if CONFORMANCE.is_dir() else {}
 RECORDINGS: dict[str, dict[str, str]] = json.loads(RECORDED.read_text())
@@ -63,10 +61,6 @@ def test_every_hybrid_operator_is_the_boards(name: str, kernels: str) -> None:
     data = CASES[name].path.read_bytes()
     graph = lift(data).main
     inputs = feeds(graph, CASES[name].arrays())
-    if any(t.dtype == "int4" for t in graph.tensors):
-        with pytest.raises(UnsupportedModel, match=FOUR_BITS):
-            reconstruct(data, "exact", profile=PROFILES[kernels])
-        return
     outputs = reconstruct(data, "exact", profile=PROFILES[kernels])(inputs[0] if len(inputs) == 1 else inputs)
     found = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     assert hashes([{t: np.asarray(v) for t, v in zip(graph.outputs, found, strict=True)}]) == HYBRID[kernels][name]

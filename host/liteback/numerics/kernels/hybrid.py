@@ -18,7 +18,9 @@ ACTIVATIONS = {"NONE": "linear", "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1
 SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"
 ORDERS = (SCALES_FIRST, SUM_FIRST, ROW_FIRST)  # what is multiplied first
 NEON_SCALES_FIRST = "neon-scales-first"
-NEON_ORDERS = (NEON, NEON_SCALES_FIRST)  # scales first; the sum and the bias in one rounding, or in two
+NEON_FOUR_BIT = "neon-four-bit"  # NEON's, beside a kernel for weights of 4 bits
+NEON_ORDERS = (NEON, NEON_FOUR_BIT, NEON_SCALES_FIRST)  # scales first; sum and bias in one rounding, or in two
+FUSED = (NEON, NEON_FOUR_BIT)
 # NEON's source, built for x86-64, where nothing is fused; DEPTHWISE_CONV_2D multiplies the sum first in groups of 4.
 SSE_SCALES_FIRST, SSE_SUM_FIRST = "sse-scales-first", "sse-sum-first"
 SSE_ORDERS = (SSE_SCALES_FIRST, SSE_SUM_FIRST)
@@ -107,7 +109,7 @@ def four_bit(op: Operator) -> bool:
     (internal/optimized/4bit/fully_connected_common.h) (v2.14.0).
     """
     weights = op.input(1)
-    if weights.dtype != "int4" or op.variant == ONE_SCALE:
+    if weights.dtype != "int4" or op.variant in (ONE_SCALE, NEON):
         return False
     units, depth = weights.shape
     return units >= 4 and depth >= 32 and depth % 2 == 0
@@ -117,7 +119,7 @@ def held_scales(op: Operator) -> Any:
     """The weights' scales as the kernel has them: 0 where it knows of one for the tensor and the file has more."""
     weights = op.input(1)
     more = op.op == "FULLY_CONNECTED" and (weights.per_channel or weights.block_size)
-    return np.zeros(1, np.float32) if more and op.variant in (*ONE_SCALES, NEON) else weights.scales
+    return np.zeros(1, np.float32) if more and op.variant in (*ONE_SCALES, *FUSED) else weights.scales
 
 
 def hybrid_result(op: Operator, acc: Any, scale: Any, b: Codes | None) -> Any:
@@ -157,7 +159,7 @@ def _fuses(op: Operator) -> bool:
     """Whether a sum is scaled and added to the bias in one rounding."""
     if op.op == "DEPTHWISE_CONV_2D":
         return op.variant == NEON and not has_3x3_kernel(op)
-    return op.variant == NEON and not _added_to_zeros(op)
+    return op.variant in FUSED and not _added_to_zeros(op)
 
 
 def _added_to_zeros(op: Operator) -> bool:

@@ -14,14 +14,16 @@ from .common import (
     Codes,
     accumulate,
     finish,
+    fused32,
     is_wide,
     product32,
     product_multiplier,
     quotient32,
     round_half_away,
-    sum32,
+    separate32,
 )
 from .hybrid import (
+    NEON_FOUR_BIT,
     NEON_SCALES_FIRST,
     ONE_SCALES,
     ORDERS,
@@ -44,7 +46,7 @@ NARROW = "narrow"  # with all bits of the multiplier: rounded once with a bias o
     "FULLY_CONNECTED",
     variants=(*ROUNDINGS, NEON),
     int16=(*ROUNDINGS, NARROW),
-    float32=(*ONE_SCALES, *ORDERS, NEON, SSE_SCALES_FIRST, XNNPACK),
+    float32=(*ONE_SCALES, *ORDERS, NEON, NEON_FOUR_BIT, SSE_SCALES_FIRST, XNNPACK),
 )
 def fully_connected(op: Operator, x: Codes, w: Codes, b: Codes | None = None) -> Any:
     """x (..., I), w (O,I), b (O,) -> (N,O), or (...,O) with keep_num_dims.
@@ -82,8 +84,6 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     if weights.block_size and op.variant in (SSE_SCALES_FIRST, XNNPACK):
         raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
     rows = tf.reshape(x, (-1, depth))
-    if weights.dtype == "int4" and op.variant == NEON:
-        raise NotImplementedError("no exact kernel for 4-bit weights on aarch64")
     if four_bit(op) and not takes(op):
         y = _four_bit(op, rows, w, b)
     else:
@@ -96,6 +96,8 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
 def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     """Weights are stored 7 higher, and what that adds is taken off apart.
 
+    start = sum of codes * -7 * scale * scales + bias, result = start + sum * scale * scales. The aarch64 wheel fuses
+    both sums with the products before them, and multiplies the scales first in the second.
     Source: EvalHybridDense4Bit (tensorflow/lite/kernels/fully_connected.cc), ReferenceBatchQuantizeFloats4Bit,
     ReferenceAssignBiasAndComputeOffsets, ReferenceUnpack (internal/optimized/4bit/fully_connected_reference.cc,
     v2.14.0).
@@ -108,9 +110,10 @@ def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
     stored = tf.constant((np.transpose(w).astype(np.int64) + FOUR_BIT_ZERO).astype(np.float64))
     acc = tf.matmul(tf.cast(codes, tf.float64), stored)
     moved = product32(tf.reduce_sum(codes, 1, keepdims=True) * -FOUR_BIT_ZERO, scale)
-    start = product32(moved, scales)
-    y = sum32(start if b is None else sum32(start, b), product32(product32(tf.cast(acc, tf.float32), scale), scales))
-    return activated(op, y)
+    acc, start = tf.cast(acc, tf.float32), 0.0 if b is None else b
+    if op.variant == NEON_FOUR_BIT:
+        return activated(op, fused32(acc, product32(scale, scales), fused32(moved, scales, start)))
+    return activated(op, separate32(product32(acc, scale), scales, separate32(moved, scales, start)))
 
 
 BATCH_HYBRIDS = (SCALES_FIRST, NEON_SCALES_FIRST, SSE_SCALES_FIRST, XNNPACK)
