@@ -15,14 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import calibrate, compare, prove, reconstruct
-    from .emit.state import reset_state
-    from .errors import LitebackError
-    from .export.patch import patch
-    from .inspection import inspect
-    from .recording import Recording
-    from .session.board import connect
-    from .twin import load_model
+    from liteback.api import calibrate, compare, prove, reconstruct
+    from liteback.emit.state import reset_state
+    from liteback.errors import LitebackError
+    from liteback.export.patch import patch
+    from liteback.inspection import inspect
+    from liteback.recording import Recording
+    from liteback.session.board import connect
+    from liteback.twin import load_model
 
 __version__ = "0.1.0"
 

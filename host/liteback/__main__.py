@@ -10,14 +10,14 @@ import sys
 
 def main() -> None:
     """The console command. Ctrl-C is answered as quietly while it is still importing as it is later on."""
-    from . import words  # noqa: F401  (what it says of errors="printable")
+    from liteback import words  # noqa: F401  (what it says of errors="printable")
 
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="printable")  # a terminal without × shows a question mark
     try:
-        from .cli.main import run
+        from liteback.cli.main import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:

@@ -8,26 +8,26 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .calibration.calibrate import Calibration, Progress
-from .calibration.calibrate import calibrate as calibrate_recording
-from .comparison.compare import Candidate
-from .comparison.compare import compare as compare_candidate
-from .comparison.result import Comparison, Thresholds
-from .emit.emission import Numerics
-from .errors import UsageError
-from .files import read_model
-from .inputs import Inputs, read_inputs
-from .inputs.sources import Arrays
-from .inspection import quantization_scheme
-from .ir import Model
-from .lift import lift
-from .numerics.profile import KernelProfile, propose
-from .proof import Proof
-from .proof import prove as prove_files
-from .reconstruction import reconstruct, reconstruction
-from .recording import Recording
-from .session.board import Board
-from .twin import KerasTwin, OutputsOnly, load_model
+from liteback.calibration.calibrate import Calibration, Progress
+from liteback.calibration.calibrate import calibrate as calibrate_recording
+from liteback.comparison.compare import Candidate
+from liteback.comparison.compare import compare as compare_candidate
+from liteback.comparison.result import Comparison, Thresholds
+from liteback.emit.emission import Numerics
+from liteback.errors import UsageError
+from liteback.files import read_model
+from liteback.inputs import Inputs, read_inputs
+from liteback.inputs.sources import Arrays
+from liteback.inspection import quantization_scheme
+from liteback.ir import Model
+from liteback.lift import lift
+from liteback.numerics.profile import KernelProfile, propose
+from liteback.proof import Proof
+from liteback.proof import prove as prove_files
+from liteback.reconstruction import reconstruct, reconstruction
+from liteback.recording import Recording
+from liteback.session.board import Board
+from liteback.twin import KerasTwin, OutputsOnly, load_model
 
 __all__ = ["calibrate", "compare", "prove", "reconstruct"]
 

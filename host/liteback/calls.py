@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from .ir import Graph, Node
+from liteback.ir import Graph, Node
 
 SUBGRAPH_OPTIONS = {
     "IF": ("then_subgraph_index", "else_subgraph_index"),

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from liteback.errors import UsageError
+from liteback.session.board import Board
+from liteback.session.remote import RemoteAgent, deploy_errors, dialler, remote_board
 from liteback_deploy import install
 from liteback_deploy.boards import BoardEntry
 from liteback_deploy.install import Deployment
-
-from .errors import UsageError
-from .session.board import Board
-from .session.remote import RemoteAgent, deploy_errors, dialler, remote_board
 
 Progress = Callable[[int, int, str], None]
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from liteback.errors import AgentIncompatible, LitebackError, UsageError
+from liteback.session.remote import board_entry, dialler
 from liteback_deploy import diagnosis
 from liteback_deploy.boards import BoardEntry
 from liteback_deploy.diagnosis import Finding
-
-from .errors import AgentIncompatible, LitebackError, UsageError
-from .session.remote import board_entry, dialler
 
 _HOST_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "grpcio", "protobuf", "numpy", "safetensors")
 _RAM_LOW = 200 << 20  # bytes; below that even a small model's capture is cut into many passes
@@ -71,7 +70,7 @@ def _workstation() -> Iterator[Check]:
 
 def _board(target: str, direct: bool | None, remote: bool = False) -> Iterator[Check]:
     """What the agent says. remote: the facts of the board have told about the rest already."""
-    from .session.board import connect
+    from liteback.session.board import connect
 
     try:
         board = connect(target, direct)

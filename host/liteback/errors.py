@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .words import counted
+from liteback.words import counted
 
 # What a machine denies any program: no bug.
 MACHINE_DENIES = (

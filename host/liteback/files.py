@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import UsageError
+from liteback.errors import UsageError
 
 
 def write_atomic(path: Path | str, data: str | bytes) -> None:

@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .calls import once, reachable
-from .emit.verdict import problems, unassigned
-from .errors import Problem
-from .files import read_model
-from .ir import ABSENT, CODE_RANGE, PACKED_BITS, Graph, Model, Node, Tensor
-from .lift import lift
-from .numerics.coverage import uncovered
-from .passes import simplify, simplify_all
-from .passes.settled_variables import settled_variables
-from .words import counted
+from liteback.calls import once, reachable
+from liteback.emit.verdict import problems, unassigned
+from liteback.errors import Problem
+from liteback.files import read_model
+from liteback.ir import ABSENT, CODE_RANGE, PACKED_BITS, Graph, Model, Node, Tensor
+from liteback.lift import lift
+from liteback.numerics.coverage import uncovered
+from liteback.passes import simplify, simplify_all
+from liteback.passes.settled_variables import settled_variables
+from liteback.words import counted
 
 # Operators that multiply with a weight, and which inputs are the one and the other: their types tell how a file is
 # quantized.

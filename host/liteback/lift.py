@@ -17,12 +17,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from . import custom_options, sparse
-from .errors import InvalidModel
-from .flatbuffer.parse import FlatModel, parse
-from .ir import ABSENT, PACKED_BITS, Graph, Model, Node, Quantization, Signature, Tensor, numpy_dtype
-from .packing import unpack
-from .words import counted
+from liteback import custom_options, sparse
+from liteback.errors import InvalidModel
+from liteback.flatbuffer.parse import FlatModel, parse
+from liteback.ir import ABSENT, PACKED_BITS, Graph, Model, Node, Quantization, Signature, Tensor, numpy_dtype
+from liteback.packing import unpack
+from liteback.words import counted
 
 MAX_RANK = 32  # numpy 1's
 MAX_SPARSITY = 1024  # elements for each byte of a sparse constant

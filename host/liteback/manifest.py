@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .errors import UsageError
+from liteback.errors import UsageError
 
 FORMAT = 1
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from .comparison.compare import RecordingCandidate, compare
-from .comparison.result import Comparison, Row
-from .errors import GateFailed
-from .inputs import Inputs
-from .ir import Graph, Model
-from .lift import lift
-from .recording import Recording
-from .session.board import Board, RunOptions
-from .session.capture import Progress, capture
-from .words import counted
+from liteback.comparison.compare import RecordingCandidate, compare
+from liteback.comparison.result import Comparison, Row
+from liteback.errors import GateFailed
+from liteback.inputs import Inputs
+from liteback.ir import Graph, Model
+from liteback.lift import lift
+from liteback.recording import Recording
+from liteback.session.board import Board, RunOptions
+from liteback.session.capture import Progress, capture
+from liteback.words import counted
 
 DEFAULT_OPTIONS = RunOptions()
 PERCENTILES = (50, 90, 99)

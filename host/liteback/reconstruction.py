@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from .emit.build import emit
-from .emit.emission import Emission, Numerics
-from .emit.state import Memory
-from .errors import UnsupportedModel, UsageError
-from .files import read_model
-from .ir import Model
-from .lift import lift
-from .numerics.profile import KernelProfile
+from liteback.emit.build import emit
+from liteback.emit.emission import Emission, Numerics
+from liteback.emit.state import Memory
+from liteback.errors import UnsupportedModel, UsageError
+from liteback.files import read_model
+from liteback.ir import Model
+from liteback.lift import lift
+from liteback.numerics.profile import KernelProfile
 
 SERVED = "serving_default"  # the signature that is called of a SavedModel where none is named
 

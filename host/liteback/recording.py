@@ -27,11 +27,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .errors import NoCertificate, RunFailed, UsageError
-from .files import sync_folder, write_atomic
-from .manifest import FORMAT, Certificate, Manifest
-from .tensorfile import Arrays, pack_arrays, read_arrays
-from .words import counted
+from liteback.errors import NoCertificate, RunFailed, UsageError
+from liteback.files import sync_folder, write_atomic
+from liteback.manifest import FORMAT, Certificate, Manifest
+from liteback.tensorfile import Arrays, pack_arrays, read_arrays
+from liteback.words import counted
 
 __all__ = ["FORMAT", "PLAIN", "Certificate", "Manifest", "Recording", "RecordingWriter"]
 

@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .api import DEFAULT_THRESHOLDS, default_numerics
-from .calibration.calibrate import Calibration, calibrate
-from .calibration.write import write
-from .comparison.compare import compare
-from .comparison.gates import Gate, broken_gates
-from .comparison.metrics import json_number
-from .comparison.result import MODES, Comparison
-from .emit.emission import Emission, Numerics
-from .export.patch import Patched, patch
-from .files import write_output
-from .inputs import Inputs
-from .inspection import Inspection, inspect
-from .numerics.profile import propose
-from .proof import Proof, prove
-from .reconstruction import reconstruction
-from .recording import Recording
-from .report import ReportData, RoundTrip, junit, render
-from .saving import save
-from .session.board import Board, RunOptions
-from .session.capture import Progress, capture
-from .twin import KerasTwin
-from .words import counted, printable_json
+from liteback.api import DEFAULT_THRESHOLDS, default_numerics
+from liteback.calibration.calibrate import Calibration, calibrate
+from liteback.calibration.write import write
+from liteback.comparison.compare import compare
+from liteback.comparison.gates import Gate, broken_gates
+from liteback.comparison.metrics import json_number
+from liteback.comparison.result import MODES, Comparison
+from liteback.emit.emission import Emission, Numerics
+from liteback.export.patch import Patched, patch
+from liteback.files import write_output
+from liteback.inputs import Inputs
+from liteback.inspection import Inspection, inspect
+from liteback.numerics.profile import propose
+from liteback.proof import Proof, prove
+from liteback.reconstruction import reconstruction
+from liteback.recording import Recording
+from liteback.report import ReportData, RoundTrip, junit, render
+from liteback.saving import save
+from liteback.session.board import Board, RunOptions
+from liteback.session.capture import Progress, capture
+from liteback.twin import KerasTwin
+from liteback.words import counted, printable_json
 
 DEFAULT_OPTIONS = RunOptions()
 

@@ -20,10 +20,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .emit.emission import Emission
-from .errors import MACHINE_DENIES, UsageError
-from .files import check_file, check_folder
-from .ir import Graph
+from liteback.emit.emission import Emission
+from liteback.errors import MACHINE_DENIES, UsageError
+from liteback.files import check_file, check_folder
+from liteback.ir import Graph
 
 _SERVED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # what TensorFlow takes as the name of an operation
 _RESERVED = frozenset({*kwlist, "self"})  # what a function of Python, or TensorFlow's own, cannot call an input

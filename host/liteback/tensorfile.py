@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from liteback.errors import UsageError
 from liteback_proto.tensors import pack_strings, unpack_strings
-
-from .errors import UsageError
 
 Arrays = Mapping[int, NDArray[Any]]
 

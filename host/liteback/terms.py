@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .ir import ABSENT, Graph, Node
+from liteback.ir import ABSENT, Graph, Node
 
 # Real values pass through these as they are.
 TRANSPARENT = frozenset({"RESHAPE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE"})

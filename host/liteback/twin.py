@@ -19,15 +19,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .emit.build import emit, graph_of_signature
-from .emit.emission import Emission, Value, numerics_of, places
-from .emit.names import model_name
-from .emit.state import reset_state
-from .errors import UsageError
-from .ir import Graph, Model
-from .numerics.affine import dequantize
-from .reconstruction import SERVED, serving_signature
-from .saving import interface_names, keyword
+from liteback.emit.build import emit, graph_of_signature
+from liteback.emit.emission import Emission, Value, numerics_of, places
+from liteback.emit.names import model_name
+from liteback.emit.state import reset_state
+from liteback.errors import UsageError
+from liteback.ir import Graph, Model
+from liteback.numerics.affine import dequantize
+from liteback.reconstruction import SERVED, serving_signature
+from liteback.saving import interface_names, keyword
 
 Arrays = Mapping[int, NDArray[Any]]  # tensor index -> values
 

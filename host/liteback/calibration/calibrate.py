@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..comparison.compare import compare
-from ..comparison.result import Comparison, Mode
-from ..emit.build import emit
-from ..emit.emission import numerics_of
-from ..errors import UnsupportedModel, UsageError
-from ..ir import Model
-from ..lift import lift
-from ..numerics.profile import KernelProfile, propose, shipped
-from ..passes import simplify
-from ..recording import Recording
-from ..twin import KerasTwin
-from ..words import counted
-from .corrections import Corrections, correct
-from .kernel_set import KernelSet, find_kernel_set
+from liteback.calibration.corrections import Corrections, correct
+from liteback.calibration.kernel_set import KernelSet, find_kernel_set
+from liteback.comparison.compare import compare
+from liteback.comparison.result import Comparison, Mode
+from liteback.emit.build import emit
+from liteback.emit.emission import numerics_of
+from liteback.errors import UnsupportedModel, UsageError
+from liteback.ir import Model
+from liteback.lift import lift
+from liteback.numerics.profile import KernelProfile, propose, shipped
+from liteback.passes import simplify
+from liteback.recording import Recording
+from liteback.twin import KerasTwin
+from liteback.words import counted
 
 Progress = Callable[[int, int, str], None]  # done, in all, what is under way
 

@@ -16,15 +16,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ..emit.build import emit
-from ..emit.emission import Emission
-from ..errors import UsageError
-from ..ir import CODE_RANGE, Model, Tensor
-from ..numerics.operator import ACTIVATION_RANGES
-from ..recording import Recording
-from ..twin import KerasTwin, real
-from ..words import counted
-from .rungs import RUNGS, Floats, Rung, Weights
+from liteback.calibration.rungs import RUNGS, Floats, Rung, Weights
+from liteback.emit.build import emit
+from liteback.emit.emission import Emission
+from liteback.errors import UsageError
+from liteback.ir import CODE_RANGE, Model, Tensor
+from liteback.numerics.operator import ACTIVATION_RANGES
+from liteback.recording import Recording
+from liteback.twin import KerasTwin, real
+from liteback.words import counted
 
 HELD_OUT_LEAST = 4  # samples; an interval from fewer would promise more than it knows
 # Mean square error over s^2 / 12, the error of rounding alone. The layers of eight networks, soundly reconstructed, lie

@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..emit.state import variables_of, zeros
-from ..ir import ABSENT, Graph, Node
-from ..numerics.operator import Operator, compute, is_moving, variants_of
-from ..numerics.profile import KernelProfile
-from ..passes.fold_dequantize import held
-from ..recording import Recording
+from liteback.emit.state import variables_of, zeros
+from liteback.ir import ABSENT, Graph, Node
+from liteback.numerics.operator import Operator, compute, is_moving, variants_of
+from liteback.numerics.profile import KernelProfile
+from liteback.passes.fold_dequantize import held
+from liteback.recording import Recording
 
 Codes = Mapping[int, NDArray[Any]]  # tensor index -> what the device had
 REACH = 4  # LSB; a histogram's bins beyond it are one on each side

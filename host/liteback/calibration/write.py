@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..files import write_output
-from ..saving import save
-from .calibrate import Calibration
+from liteback.calibration.calibrate import Calibration
+from liteback.files import write_output
+from liteback.saving import save
 
 
 def write(result: Calibration, folder: Path) -> None:

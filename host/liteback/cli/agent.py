@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from liteback.cli import tables
+from liteback.cli.deploy import on_board
+from liteback.cli.shared import Json, emit_json, out
 from liteback_deploy.boards import BoardEntry
-
-from . import tables
-from .deploy import on_board
-from .shared import Json, emit_json, out
 
 if TYPE_CHECKING:
     from liteback_deploy.facts import Facts
@@ -29,9 +28,8 @@ def status(
     json: Json = False,
 ) -> None:
     """What is installed, whether it runs, and whether it answers."""
+    from liteback.errors import AgentIncompatible
     from liteback_deploy import manage
-
-    from ..errors import AgentIncompatible
 
     with connected(board) as connection:
         facts = manage.installed(connection)
@@ -137,7 +135,7 @@ def uninstall(
 @contextmanager
 def connected(board: BoardEntry) -> Iterator[Connection]:
     """An SSH connection to the board. Raises: BoardUnreachable, HostKeyError, and what the commands inside raise."""
-    from ..session.remote import deploy_errors, dialler
+    from liteback.session.remote import deploy_errors, dialler
 
     with deploy_errors(), dialler(board)() as connection:
         yield connection
@@ -145,9 +143,9 @@ def connected(board: BoardEntry) -> Iterator[Connection]:
 
 def _asked(board: BoardEntry, direct: bool = False) -> tuple[str, str]:
     """The version of the agent that answers, or why none does."""
-    from ..errors import LitebackError
-    from ..session.board import Board
-    from ..session.remote import RemoteAgent, dialler
+    from liteback.errors import LitebackError
+    from liteback.session.board import Board
+    from liteback.session.remote import RemoteAgent, dialler
 
     try:
         link = RemoteAgent(dialler(board), direct=direct)

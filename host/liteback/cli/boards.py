@@ -10,19 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import tables
-from .group import boards_of, on_each
-from .run import Run, read, recording_into, runs_model
-from .shared import Direct, Gates, Json, ModelFile, Report, Target, check_gates, emit_json, out, progress, raise_gates
+from liteback.cli import tables
+from liteback.cli.group import boards_of, on_each
+from liteback.cli.run import Run, read, recording_into, runs_model
+from liteback.cli.shared import (
+    Direct,
+    Gates,
+    Json,
+    ModelFile,
+    Report,
+    Target,
+    check_gates,
+    emit_json,
+    out,
+    progress,
+    raise_gates,
+)
 
 if TYPE_CHECKING:
-    from ..doctor import Check
-    from ..proof import Proof
+    from liteback.doctor import Check
+    from liteback.proof import Proof
 
 
 def doctor(target: Target = "local", direct: Direct = None, json: Json = False) -> None:
     """Check workstation and board, and say how to mend what is wrong."""
-    from ..doctor import diagnose
+    from liteback.doctor import diagnose
 
     if names := boards_of(target):
         on_each(names, lambda name, bar: sound(name, diagnose(name, direct)), json)
@@ -39,7 +51,7 @@ def doctor(target: Target = "local", direct: Direct = None, json: Json = False) 
 
 def sound(target: str, checks: list[Check]) -> dict[str, Any]:
     """The document of a board that passes every check. Raises: BoardError, with those that it does not pass."""
-    from ..errors import BoardError
+    from liteback.errors import BoardError
 
     failed = [c for c in checks if not c.ok]
     if failed:
@@ -62,9 +74,9 @@ def capture(
     json: Json = False,
 ) -> None:
     """Record what the board computes: every layer's output, on every sample, with a certificate."""
-    from ..recording import Recording
-    from ..session.board import connect
-    from ..session.capture import capture as record
+    from liteback.recording import Recording
+    from liteback.session.board import connect
+    from liteback.session.capture import capture as record
 
     data, lifted = read(model)
     samples = run.samples_for(lifted)
@@ -90,7 +102,7 @@ def capture(
 
 def certified(document: dict[str, Any]) -> dict[str, Any]:
     """The document of a capture that counts. Raises: NoCertificate."""
-    from ..recording import Recording
+    from liteback.recording import Recording
 
     Recording.open(document["recording"]).check_counts()
     return document
@@ -126,10 +138,10 @@ def prove(
     json: Json = False,
 ) -> None:
     """Run an old file and a new one on the board: outputs, layers, latency, size, with gates."""
-    from ..errors import BoardError
-    from ..files import check_folder
-    from ..proof import prove as both
-    from ..session.board import connect
+    from liteback.errors import BoardError
+    from liteback.files import check_folder
+    from liteback.proof import prove as both
+    from liteback.session.board import connect
 
     if output is not None:
         check_folder(output, "a proof", "old/manifest.json", "*/old/manifest.json")
@@ -180,7 +192,7 @@ def _kept_in(output: Path | None) -> Iterator[Path]:
 
 def raise_unproven(proof: Proof, failures: list[str]) -> None:
     """Raises: NoCertificate, GateFailed, unless the proof is one."""
-    from ..proof import other_interface
+    from liteback.proof import other_interface
 
     for side in (proof.old, proof.new):
         side.recording.check_counts()

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from liteback.cli import tables
+from liteback.cli.shared import Json, Runtime, emit_json, err, out, parsed_as, progress
 from liteback_deploy.boards import BoardEntry
-
-from . import tables
-from .shared import Json, Runtime, emit_json, err, out, parsed_as, progress
 
 _WAY_THERE: dict[str, Any] = {
     "target": Annotated[
@@ -48,9 +47,8 @@ def on_board(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
+        from liteback.session.remote import remote_board
         from liteback_deploy.endpoint import SshOptions
-
-        from ..session.remote import remote_board
 
         name, *way = (given.pop(key) for key in _WAY_THERE)
         command(remote_board(name, SshOptions(*way)), **given)
@@ -72,7 +70,7 @@ def deploy(
     json: Json = False,
 ) -> None:
     """Install the agent on a board over SSH. The board needs Python and sshd, and no internet."""
-    from ..deployment import deploy as run
+    from liteback.deployment import deploy as run
 
     with progress() as bar:
         deployed = run(

@@ -12,9 +12,9 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ..errors import LitebackError
-from . import tables
-from .shared import Report, emit_json, err, out
+from liteback.cli import tables
+from liteback.cli.shared import Report, emit_json, err, out
+from liteback.errors import LitebackError
 
 _ENDING_SECONDS = 3.0  # after an interrupt: enough for a board that answers
 
@@ -44,9 +44,8 @@ def boards_of(target: str) -> list[str]:
     """
     if not target.startswith("@"):
         return []
+    from liteback.session.remote import deploy_errors
     from liteback_deploy import boards
-
-    from ..session.remote import deploy_errors
 
     with deploy_errors():
         return [board.name for board in boards.read().find(target)]

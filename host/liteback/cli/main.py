@@ -14,12 +14,12 @@ import typer
 from rich.text import Text
 from typer.core import TyperCommand
 
-from .. import __version__
-from ..errors import MACHINE_DENIES, LitebackError, UsageError
-from ..interrupts import interrupt, sparing_locks
-from ..words import printable
-from . import agent, boards, deploy, models, trips
-from .shared import GATE_EXAMPLES, emit_json, err, out
+from liteback import __version__
+from liteback.cli import agent, boards, deploy, models, trips
+from liteback.cli.shared import GATE_EXAMPLES, emit_json, err, out
+from liteback.errors import MACHINE_DENIES, LitebackError, UsageError
+from liteback.interrupts import interrupt, sparing_locks
+from liteback.words import printable
 
 
 class _Command(TyperCommand):

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import UnsupportedModel, UsageError
-from ..files import check_model
-from . import tables
-from .run import read
-from .shared import (
+from liteback.cli import tables
+from liteback.cli.run import read
+from liteback.cli.shared import (
     Gates,
     Json,
     ModelFile,
@@ -26,11 +24,13 @@ from .shared import (
     progress,
     raise_gates,
 )
+from liteback.errors import UnsupportedModel, UsageError
+from liteback.files import check_model
 
 if TYPE_CHECKING:
-    from ..comparison.result import Comparison
-    from ..emit.emission import Emission
-    from ..recording import Recording
+    from liteback.comparison.result import Comparison
+    from liteback.emit.emission import Emission
+    from liteback.recording import Recording
 
 Profile = Annotated[
     str | None,
@@ -52,7 +52,7 @@ def inspect(
     nodes: Annotated[bool, typer.Option("--nodes", help="List every operator.")] = False,
 ) -> None:
     """What a .tflite file is, and what will and will not come back. Needs no TensorFlow."""
-    from ..inspection import inspect as look
+    from liteback.inspection import inspect as look
 
     found = look(model)
     if json:
@@ -72,8 +72,8 @@ def reconstruct(
     """Bring a .tflite file back as a trainable Keras model."""
     check_model(model)
     load_tensorflow()
-    from ..reconstruction import reconstruction, signature_reconstructions
-    from ..saving import check_output, interface_names, save
+    from liteback.reconstruction import reconstruction, signature_reconstructions
+    from liteback.saving import check_output, interface_names, save
 
     check_output(output)
     started = time.perf_counter()
@@ -138,7 +138,7 @@ def compare(
 
     With recordings alone, or a folder of them: which boards have the same bits, and the first tensor where two part.
     """
-    from ..comparison.agreement import recordings_in
+    from liteback.comparison.agreement import recordings_in
 
     others = recordings or []
     if boards := recordings_in(model):
@@ -146,13 +146,13 @@ def compare(
         return
     if len(others) != 1:
         raise UsageError(f"A model is compared with one recording. Received: {len(others)}.")
-    from ..recording import Recording
+    from liteback.recording import Recording
 
     if not model.exists():
         raise UsageError(f"There is no model at {str(model)!r}.")
     recorded = Recording.open(others[0])
     load_tensorflow()
-    from ..api import compare as run
+    from liteback.api import compare as run
 
     with progress() as bar:
         result = run(
@@ -177,10 +177,10 @@ def _reports(
     html: Path | None, junit: Path | None, name: str, recorded: Recording, result: Comparison, gate: list[str] | None
 ) -> list[Path]:
     """Write a comparison where it was asked for; the files. name: of what was compared."""
-    from ..comparison.gates import broken_gates, parse_gate
-    from ..files import write_output
-    from ..report import ReportData, render
-    from ..report import junit as junit_xml
+    from liteback.comparison.gates import broken_gates, parse_gate
+    from liteback.files import write_output
+    from liteback.report import ReportData, render
+    from liteback.report import junit as junit_xml
 
     broken = broken_gates([parse_gate(text) for text in gate or ()], result)
     if html is not None:
@@ -205,11 +205,11 @@ def calibrate(
 
     DIR holds profile.json (for --numerics exact --profile), calibration.json, and corrected.keras where one is proven.
     """
-    from ..files import check_folder
+    from liteback.files import check_folder
 
     check_folder(output, "a calibration", "profile.json")
-    from ..files import read_model
-    from ..recording import Recording
+    from liteback.files import read_model
+    from liteback.recording import Recording
 
     recorded = Recording.open(recording)
     if read_model(model) != recorded.model_bytes():
@@ -217,8 +217,8 @@ def calibrate(
             f"{model} is not the file of the recording {recording}: calibrate with the one it was made of."
         )
     load_tensorflow()
-    from ..api import calibrate as run
-    from ..calibration.write import write
+    from liteback.api import calibrate as run
+    from liteback.calibration.write import write
 
     with progress() as bar:
         result = run(recorded, correct, bar)
@@ -233,7 +233,7 @@ def calibrate(
 
 def _agreement(recordings: Sequence[Path], json: bool) -> None:
     """Boards beside each other."""
-    from ..comparison.agreement import agreement
+    from liteback.comparison.agreement import agreement
 
     found = agreement(recordings)
     if json:
@@ -260,13 +260,13 @@ def export(
         raise UsageError(
             f"The file {str(output)!r} holds something other than a TensorFlow Lite model. Choose another name."
         )
-    from ..files import check_file, write_output
+    from liteback.files import check_file, write_output
 
     check_file(output)
     original, _ = read(like)
     load_tensorflow()
-    from ..export.patch import patch
-    from ..twin import load_model
+    from liteback.export.patch import patch
+    from liteback.twin import load_model
 
     patched = patch(load_model(model), original)
     write_output(output, patched.data)

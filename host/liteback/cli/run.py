@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ..errors import InvalidModel, UsageError
-from .shared import Direct, Runtime, Target, parsed_as
+from liteback.cli.shared import Direct, Runtime, Target, parsed_as
+from liteback.errors import InvalidModel, UsageError
 
 if TYPE_CHECKING:
-    from ..inputs import Inputs
-    from ..ir import Model
-    from ..session.board import RunOptions
+    from liteback.inputs import Inputs
+    from liteback.ir import Model
+    from liteback.session.board import RunOptions
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
         Raises:
             UsageError: neither or both of --inputs and --random, or what `read_inputs` refuses.
         """
-        from ..inputs import random_inputs, read_inputs
+        from liteback.inputs import random_inputs, read_inputs
 
         if (self.inputs is None) == (self.random is None):
             raise UsageError(
@@ -81,8 +81,8 @@ class Run:
         Raises:
             UsageError: there are no such kernels, or the boards file breaks a rule.
         """
-        from ..session.board import RunOptions
-        from ..session.remote import board_entry
+        from liteback.session.board import RunOptions
+        from liteback.session.remote import board_entry
 
         own = board_entry(target).run
         options = RunOptions(
@@ -137,8 +137,8 @@ def read(path: Path) -> tuple[bytes, Model]:
         UsageError: it cannot be read.
         InvalidModel: it is damaged.
     """
-    from ..files import read_model
-    from ..lift import lift
+    from liteback.files import read_model
+    from liteback.lift import lift
 
     data = read_model(path)
     try:

@@ -17,13 +17,13 @@ from rich.control import Control
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import ControlType
 
-from ..errors import GateFailed, UsageError
-from ..files import check_file
-from ..words import counted, printable_json
-from .terminal import Terminal
+from liteback.cli.terminal import Terminal
+from liteback.errors import GateFailed, UsageError
+from liteback.files import check_file
+from liteback.words import counted, printable_json
 
 if TYPE_CHECKING:
-    from ..comparison.result import Comparison
+    from liteback.comparison.result import Comparison
 
 # gRPC's core tells of every connection that ends, on stderr; what matters comes back as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -59,7 +59,7 @@ def checked_file(path: Path | None) -> Path | None:
 def _checked_gates(gates: list[str] | None) -> list[str] | None:
     """A gate that is malformed is told of now, not when the board has run for an hour."""
     if gates:
-        from ..comparison.gates import parse_gate
+        from liteback.comparison.gates import parse_gate
 
         for text in gates:
             parse_gate(text)
@@ -101,7 +101,7 @@ def check_gates(gates: list[str] | None, *comparisons: Comparison) -> list[str]:
     Raises:
         UsageError: a gate is malformed, or matches nothing.
     """
-    from ..comparison.gates import check_gates, parse_gate
+    from liteback.comparison.gates import check_gates, parse_gate
 
     parsed = [parse_gate(text) for text in gates or ()]
     return [str(failure) for comparison in comparisons for failure in check_gates(parsed, comparison)]

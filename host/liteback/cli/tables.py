@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import Problem
-from ..words import counted
+from liteback.errors import Problem
+from liteback.words import counted
 
 if TYPE_CHECKING:
+    from liteback.calibration.calibrate import Calibration
+    from liteback.cli.group import Outcome
+    from liteback.cli.terminal import Terminal
+    from liteback.comparison.agreement import Agreement
+    from liteback.comparison.result import Comparison, Mode, Row
+    from liteback.deployment import Deployed
+    from liteback.doctor import Check
+    from liteback.export.patch import Patched
+    from liteback.inspection import Inspection
+    from liteback.ir import Tensor
+    from liteback.proof import Proof
+    from liteback.roundtrip import Trip
     from liteback_deploy.facts import Facts
-
-    from ..calibration.calibrate import Calibration
-    from ..comparison.agreement import Agreement
-    from ..comparison.result import Comparison, Mode, Row
-    from ..deployment import Deployed
-    from ..doctor import Check
-    from ..export.patch import Patched
-    from ..inspection import Inspection
-    from ..ir import Tensor
-    from ..proof import Proof
-    from ..roundtrip import Trip
-    from .group import Outcome
-    from .terminal import Terminal
 
 DRIFT = Text("~~", "yellow")  # as wide as `verdict`
 UNDECIDED = Text("??", "yellow")

@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import tables
-from .boards import raise_unproven
-from .group import boards_of, on_each
-from .run import Run, read, recording_into, runs_model
-from .shared import (
-    Gates,
-    Json,
-    ModelFile,
-    Report,
-    check_gates,
-    emit_json,
-    load_tensorflow,
-    out,
-    progress,
-)
+from liteback.cli import tables
+from liteback.cli.boards import raise_unproven
+from liteback.cli.group import boards_of, on_each
+from liteback.cli.run import Run, read, recording_into, runs_model
+from liteback.cli.shared import Gates, Json, ModelFile, Report, check_gates, emit_json, load_tensorflow, out, progress
 
 if TYPE_CHECKING:
-    from ..roundtrip import Trip
+    from liteback.roundtrip import Trip
 
 
 @runs_model
@@ -36,16 +26,16 @@ def roundtrip(
     json: Json = False,
 ) -> None:
     """All of it: inspect, capture, reconstruct, calibrate, compare, export, prove, and a report."""
-    from ..files import check_folder
+    from liteback.files import check_folder
 
     check_folder(output, "a round trip", "recording/manifest.json", "*/recording/manifest.json")
     data, lifted = read(model)
     samples = run.samples_for(lifted)
     load_tensorflow()
-    from ..comparison.gates import parse_gate
-    from ..roundtrip import roundtrip as whole_trip
-    from ..roundtrip import to_json
-    from ..session.board import connect
+    from liteback.comparison.gates import parse_gate
+    from liteback.roundtrip import roundtrip as whole_trip
+    from liteback.roundtrip import to_json
+    from liteback.session.board import connect
 
     gates = [parse_gate(text) for text in gate or ()]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
-from ..ir import Graph
-from ..lift import lift
-from ..recording import Recording
+from liteback.errors import UsageError
+from liteback.ir import Graph
+from liteback.lift import lift
+from liteback.recording import Recording
 
 
 @dataclass(frozen=True)

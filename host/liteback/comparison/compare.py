@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from ..errors import UsageError
-from ..ir import ABSENT, Graph, Node
-from ..numerics.affine import dequantize
-from ..numerics.operator import MOVING
-from ..recording import Recording
-from .metrics import Meter, Metrics
-from .result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, drifted, first_fault
-from .summands import Summands
+from liteback.comparison.metrics import Meter, Metrics
+from liteback.comparison.result import MODES, Comparison, Missing, Mode, Output, Row, Thresholds, drifted, first_fault
+from liteback.comparison.summands import Summands
+from liteback.errors import UsageError
+from liteback.ir import ABSENT, Graph, Node
+from liteback.numerics.affine import dequantize
+from liteback.numerics.operator import MOVING
+from liteback.recording import Recording
 
 Arrays = Mapping[int, NDArray[Any]]
 

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import UsageError
-from .metrics import METRICS, Metrics
-from .result import Comparison, Mode
+from liteback.comparison.metrics import METRICS, Metrics
+from liteback.comparison.result import Comparison, Mode
+from liteback.errors import UsageError
 
 SCOPES = ("isolated", "cumulative", "output")
 _OPERATORS = {

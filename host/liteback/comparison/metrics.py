@@ -27,8 +27,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import CODE_RANGE, Tensor
-from ..numerics.affine import dequantize, quantize
+from liteback.ir import CODE_RANGE, Tensor
+from liteback.numerics.affine import dequantize, quantize
 
 HISTOGRAM_REACH = 4  # LSB; what lies beyond goes into one bin on each side
 

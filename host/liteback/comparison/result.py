@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from ..errors import UsageError
-from ..ir import Graph, Tensor
-from ..words import counted
-from .metrics import METRICS, Metrics, badness, json_number
+from liteback.comparison.metrics import METRICS, Metrics, badness, json_number
+from liteback.errors import UsageError
+from liteback.ir import Graph, Tensor
+from liteback.words import counted
 
 Mode = Literal["cumulative", "isolated"]
 MODES: tuple[Mode, ...] = ("cumulative", "isolated")

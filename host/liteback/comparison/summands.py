@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import ABSENT, Graph, Node
-from ..passes.fold_dequantize import fold_dequantize, held
+from liteback.ir import ABSENT, Graph, Node
+from liteback.passes.fold_dequantize import fold_dequantize, held
 
 ADDS = frozenset({"MEAN", "SUM"})
 # Where operators that add products have what they multiply, and their bias.

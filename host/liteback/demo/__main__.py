@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from ..cli.shared import load_tensorflow
+from liteback.cli.shared import load_tensorflow
 
 load_tensorflow()
 
-from .digits import main  # noqa: E402  TensorFlow's greetings are silenced above
+from liteback.demo.digits import main  # noqa: E402  TensorFlow's greetings are silenced above
 
 main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo-out"))

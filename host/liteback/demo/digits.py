@@ -23,17 +23,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from ..cli import tables
-from ..cli.shared import progress, quiet
-from ..cli.terminal import Terminal
-from ..export.patch import patch
-from ..files import write_atomic
-from ..inputs import Inputs, read_inputs
-from ..lift import lift
-from ..numerics.affine import dequantize, quantize
-from ..proof import prove
-from ..roundtrip import roundtrip
-from ..session.board import Board, connect
+from liteback.cli import tables
+from liteback.cli.shared import progress, quiet
+from liteback.cli.terminal import Terminal
+from liteback.export.patch import patch
+from liteback.files import write_atomic
+from liteback.inputs import Inputs, read_inputs
+from liteback.lift import lift
+from liteback.numerics.affine import dequantize, quantize
+from liteback.proof import prove
+from liteback.roundtrip import roundtrip
+from liteback.session.board import Board, connect
 
 KNOWN, TEST = 200, 500  # digits that the lost network learned from; digits that none learns from; the rest is new
 SAMPLES = 16  # of the capture

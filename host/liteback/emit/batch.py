@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ..ir import Graph, Node
-from .names import is_symbolic
+from liteback.emit.names import is_symbolic
+from liteback.ir import Graph, Node
 
 BATCH = 999_983  # a prime that no extent of a real tensor is a multiple of
 

@@ -13,23 +13,23 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from ..calls import IN_PLACE, SUBGRAPH_OPTIONS, once, reachable
-from ..errors import Problem, UnsupportedModel, UsageError
-from ..ir import Graph, Model, Signature
-from ..numerics.coverage import uncovered
-from ..numerics.profile import KernelProfile
-from ..passes import simplify_all
-from ..passes.per_sample import per_sample
-from . import ops  # noqa: F401  (fills the registry)
-from .batch import UnknownBatch
-from .builder import Builder
-from .emission import Emission, Numerics
-from .independence import check_independent, is_known
-from .limits import REFUSALS, refusing
-from .registry import supported_ops
-from .state import States, undefined, variables_of
-from .ties import Ties
-from .verdict import problems, unassigned
+from liteback.calls import IN_PLACE, SUBGRAPH_OPTIONS, once, reachable
+from liteback.emit import ops  # noqa: F401  (fills the registry)
+from liteback.emit.batch import UnknownBatch
+from liteback.emit.builder import Builder
+from liteback.emit.emission import Emission, Numerics
+from liteback.emit.independence import check_independent, is_known
+from liteback.emit.limits import REFUSALS, refusing
+from liteback.emit.registry import supported_ops
+from liteback.emit.state import States, undefined, variables_of
+from liteback.emit.ties import Ties
+from liteback.emit.verdict import problems, unassigned
+from liteback.errors import Problem, UnsupportedModel, UsageError
+from liteback.ir import Graph, Model, Signature
+from liteback.numerics.coverage import uncovered
+from liteback.numerics.profile import KernelProfile
+from liteback.passes import simplify_all
+from liteback.passes.per_sample import per_sample
 
 if keras.backend.backend() != "tensorflow":
     raise UsageError(

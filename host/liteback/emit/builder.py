@@ -14,33 +14,33 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Problem, UnsupportedModel
-from ..ir import ABSENT, CODE_RANGE, Graph, Node, Tensor
-from ..numerics.affine import dequantize, quantize
-from ..numerics.operator import DATA
-from ..numerics.profile import KernelProfile
-from ..passes.fold_dequantize import folded_quantization, held
-from . import ops  # noqa: F401  (fills the registry)
-from .batch import UnknownBatch, batch_source, check_arithmetic, holds_batch
-from .emission import Binding, Emission, Numerics, Value, shown
-from .exact_layer import exact_result, operator_of
-from .fake_quant import FakeQuant
-from .hybrid import dynamic_quant
-from .limits import Folding, refusing
-from .loop_layer import RecurrentLoops
-from .moved import filled, moved
-from .names import NameBook, as_list, is_symbolic, model_name
-from .op_layer import OpLayer, OutputSpec, beside
-from .parameters import parameters
-from .regions import Regions
-from .registry import EMITTERS, Context, Emitter, Layer, kernel_of
-from .sharing import SharedLayers
-from .sparsity import keep_zeros
-from .state import Handle, Memory, States, tensor_handle
-from .ties import Constant, Ties, leads_to_tables, place, table, taken
-from .variables import built, fill
-from .verdict import CLAMPS
-from .weight import Weight
+from liteback.emit import ops  # noqa: F401  (fills the registry)
+from liteback.emit.batch import UnknownBatch, batch_source, check_arithmetic, holds_batch
+from liteback.emit.emission import Binding, Emission, Numerics, Value, shown
+from liteback.emit.exact_layer import exact_result, operator_of
+from liteback.emit.fake_quant import FakeQuant
+from liteback.emit.hybrid import dynamic_quant
+from liteback.emit.limits import Folding, refusing
+from liteback.emit.loop_layer import RecurrentLoops
+from liteback.emit.moved import filled, moved
+from liteback.emit.names import NameBook, as_list, is_symbolic, model_name
+from liteback.emit.op_layer import OpLayer, OutputSpec, beside
+from liteback.emit.parameters import parameters
+from liteback.emit.regions import Regions
+from liteback.emit.registry import EMITTERS, Context, Emitter, Layer, kernel_of
+from liteback.emit.sharing import SharedLayers
+from liteback.emit.sparsity import keep_zeros
+from liteback.emit.state import Handle, Memory, States, tensor_handle
+from liteback.emit.ties import Constant, Ties, leads_to_tables, place, table, taken
+from liteback.emit.variables import built, fill
+from liteback.emit.verdict import CLAMPS
+from liteback.emit.weight import Weight
+from liteback.errors import Problem, UnsupportedModel
+from liteback.ir import ABSENT, CODE_RANGE, Graph, Node, Tensor
+from liteback.numerics.affine import dequantize, quantize
+from liteback.numerics.operator import DATA
+from liteback.numerics.profile import KernelProfile
+from liteback.passes.fold_dequantize import folded_quantization, held
 
 BIAS = "b"  # what emitters call it
 SIZED_BY_VALUES = frozenset({"SKIP_GRAM", "UNIQUE", "WHERE"})  # what a file says of their results' shapes is a guess

@@ -12,7 +12,7 @@ from importlib import resources
 
 from flatbuffers import flexbuffers
 
-from ..ir import Node
+from liteback.ir import Node
 
 PREFIX = "CUSTOM:Flex"
 ANY = f"{PREFIX}..."  # under which all of them are registered

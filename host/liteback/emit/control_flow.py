@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from .op_layer import dense
+from liteback.emit.op_layer import dense
 
 
 class _Holder(keras.layers.Layer):

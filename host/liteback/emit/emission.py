@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import keras
 
-from ..errors import UsageError
-from ..ir import Graph
-from .exact_layer import ExactLayer
-from .fake_quant import FakeQuant
-from .hybrid import DynamicQuant
-from .weight import Weight
+from liteback.emit.exact_layer import ExactLayer
+from liteback.emit.fake_quant import FakeQuant
+from liteback.emit.hybrid import DynamicQuant
+from liteback.emit.weight import Weight
+from liteback.errors import UsageError
+from liteback.ir import Graph
 
 Numerics = Literal["float", "fakequant", "exact"]
 

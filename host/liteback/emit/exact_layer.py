@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..ir import Graph, Node
-from ..numerics import kernels  # noqa: F401  (fills the registry)
-from ..numerics.operator import EXACT, Operator, compute, is_moving
-from ..numerics.profile import KernelProfile
-from .names import NameBook, is_symbolic
-from .op_layer import ABSENT, TENSOR, ConstantsLayer, array_of, describe
+from liteback.emit.names import NameBook, is_symbolic
+from liteback.emit.op_layer import ABSENT, TENSOR, ConstantsLayer, array_of, describe
+from liteback.ir import Graph, Node
+from liteback.numerics import kernels  # noqa: F401  (fills the registry)
+from liteback.numerics.operator import EXACT, Operator, compute, is_moving
+from liteback.numerics.profile import KernelProfile
 
 
 @keras.saving.register_keras_serializable(package="liteback")

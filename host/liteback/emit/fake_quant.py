@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from ..ir import Tensor
-from ..numerics.operator import Operand
+from liteback.ir import Tensor
+from liteback.numerics.operator import Operand
 
 
 @keras.saving.register_keras_serializable(package="liteback")

@@ -19,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..ir import ABSENT, Graph, Node
-from ..numerics.kernels import hybrid, xnnpack
-from ..numerics.operator import DATA, Operator
-from ..numerics.profile import KernelProfile
+from liteback.ir import ABSENT, Graph, Node
+from liteback.numerics.kernels import hybrid, xnnpack
+from liteback.numerics.operator import DATA, Operator
+from liteback.numerics.profile import KernelProfile
 
 # What has a hybrid kernel; its weights are the input 1.
 _HYBRID = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL", "TRANSPOSE_CONV"})

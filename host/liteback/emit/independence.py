@@ -12,10 +12,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph, Node
-from ..passes.per_sample import AXES, AXIS, BROADCASTING, ENTRIES, works_on_first_axis
-from .batch import UnknownBatch
-from .emission import Emission, places
+from liteback.emit.batch import UnknownBatch
+from liteback.emit.emission import Emission, places
+from liteback.ir import Graph, Node
+from liteback.passes.per_sample import AXES, AXIS, BROADCASTING, ENTRIES, works_on_first_axis
 
 SAMPLES = 2
 LARGE = 1 << 28  # bytes of a sample's tensors: more are not tried

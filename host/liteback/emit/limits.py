@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..errors import Problem, UnsupportedModel
+from liteback.errors import Problem, UnsupportedModel
 
 _SMALL = 1024  # elements; values of a larger constant do not say how large a result is
 

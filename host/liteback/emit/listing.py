@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from ..numerics.coverage import HYBRID, ON_CODES
-from ..numerics.operator import MOVING
-from . import ops  # noqa: F401  (fills the registry)
-from .gaps import GAPS, STABLEHLO
-from .registry import EMITTERS, KERNELS, Emitter, supported_ops
+from liteback.emit import ops  # noqa: F401  (fills the registry)
+from liteback.emit.gaps import GAPS, STABLEHLO
+from liteback.emit.registry import EMITTERS, KERNELS, Emitter, supported_ops
+from liteback.numerics.coverage import HYBRID, ON_CODES
+from liteback.numerics.operator import MOVING
 
 # Their emitters return stock layers where they can, and else layers of liteback that are no OpLayer.
 WITH_OWN_LAYERS = frozenset(

@@ -14,16 +14,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..ir import Graph, Node
-from .batch import UnknownBatch
-from .names import is_symbolic
-from .recurrent_cells import Cell
-from .recurrent_loop import Recurrence, is_zero, recurrence
-from .registry import Layer
-from .weight import Weight, concatenate
+from liteback.emit.batch import UnknownBatch
+from liteback.emit.names import is_symbolic
+from liteback.emit.recurrent_cells import Cell
+from liteback.emit.recurrent_loop import Recurrence, is_zero, recurrence
+from liteback.emit.registry import Layer
+from liteback.emit.weight import Weight, concatenate
+from liteback.ir import Graph, Node
 
 if TYPE_CHECKING:
-    from .builder import Builder
+    from liteback.emit.builder import Builder
 
 # What acts on each time and sample alone, or on the axis it names.
 PASSING = frozenset({"ADD", "SUB", "MUL", "TANH", "LOGISTIC", "RELU", "RELU6", "CONCATENATION", "REVERSE_V2"})

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ..ir import CODE_RANGE, Node, Tensor
-from ..numerics.operator import MOVING
-from .names import is_symbolic
-from .weight import Weight
+from liteback.emit.names import is_symbolic
+from liteback.emit.weight import Weight
+from liteback.ir import CODE_RANGE, Node, Tensor
+from liteback.numerics.operator import MOVING
 
 # What these take are a graph's inputs or variables, not elements of their result.
 _PASSING = frozenset(

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from ..ir import Graph
+from liteback.ir import Graph
 
 
 @dataclass

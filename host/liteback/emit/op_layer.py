@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .registry import Emitter, kernel_of
-from .variables import assign
-from .weight import Weight
+from liteback.emit.registry import Emitter, kernel_of
+from liteback.emit.variables import assign
+from liteback.emit.weight import Weight
 
 TENSOR, ABSENT = "tensor", "absent"
 LARGE = 64  # elements; a constant beyond that is kept with the weights, not in the configuration

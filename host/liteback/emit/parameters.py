@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calls import IN_PLACE, subgraphs_of
-from ..ir import ABSENT, Graph, Node, Tensor
-from ..passes.constant_arguments import with_constants
-from ..passes.turned_constants import turned_constants
-from .registry import EMITTERS, kernel_of
+from liteback.calls import IN_PLACE, subgraphs_of
+from liteback.emit.registry import EMITTERS, kernel_of
+from liteback.ir import ABSENT, Graph, Node, Tensor
+from liteback.passes.constant_arguments import with_constants
+from liteback.passes.turned_constants import turned_constants
 
 ROLES = {"ADD": "bias", "SUB": "bias", "MUL": "scale"}
 

@@ -15,9 +15,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ..numerics.kernels.hybrid_recurrent import sign_bit
-from .fake_quant import on_grid
-from .hybrid import quantize_rows
+from liteback.emit.fake_quant import on_grid
+from liteback.emit.hybrid import quantize_rows
+from liteback.numerics.kernels.hybrid_recurrent import sign_bit
 
 INT8, INT16 = (-128, 127), (-32768, 32767)
 Grid = Sequence[Any]  # scale, zero point, smallest code, largest code

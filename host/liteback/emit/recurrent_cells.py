@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any, NamedTuple
 
-from ..terms import Terms
+from liteback.terms import Terms
 
 SIXTH = 0.1666666716337204  # in float32
 ACTIVATIONS: Mapping[str, Callable[[Terms, int], int]] = {

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import permutations, product
 
-from ..ir import Graph, Node, Tensor
-from ..terms import Terms
-from .recurrent_cells import GATES, KINDS, Cell
+from liteback.emit.recurrent_cells import GATES, KINDS, Cell
+from liteback.ir import Graph, Node, Tensor
+from liteback.terms import Terms
 
 MOST_NODES = 200  # of a cell; Keras' have some forty
 MOST_STATES = 3  # of a loop: h and c of an LSTM, and the last result where steps are masked

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ..calls import reachable
-from ..ir import Node
-from .batch import UnknownBatch, holds_batch
-from .control_flow import If, Pick, While
-from .names import is_symbolic
-from .state import Handle, States, variables_of
+from liteback.calls import reachable
+from liteback.emit.batch import UnknownBatch, holds_batch
+from liteback.emit.control_flow import If, Pick, While
+from liteback.emit.names import is_symbolic
+from liteback.emit.state import Handle, States, variables_of
+from liteback.ir import Node
 
 if TYPE_CHECKING:
-    from .builder import Builder
-    from .emission import Binding
+    from liteback.emit.builder import Builder
+    from liteback.emit.emission import Binding
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import UsageError
-from .carried import ANY, PREFIX
-from .weight import Joined, Weight
+from liteback.emit.carried import ANY, PREFIX
+from liteback.emit.weight import Joined, Weight
+from liteback.errors import UsageError
 
 Emit = Callable[..., Any]
 EXTRAS = {

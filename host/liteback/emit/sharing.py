@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .weight import Joined, Weight
+from liteback.emit.weight import Joined, Weight
 
 Weights = Sequence[Weight | Joined]
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph
-from .weight import Joined, Weight
+from liteback.emit.weight import Joined, Weight
+from liteback.ir import Graph
 
 
 class KeepZeros(keras.constraints.Constraint):

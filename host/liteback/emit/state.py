@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..errors import UsageError
-from ..ir import Graph, Node, Tensor, numpy_dtype
+from liteback.errors import UsageError
+from liteback.ir import Graph, Node, Tensor, numpy_dtype
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from ..ir import Tensor
-from ..numerics.affine import round_half_away
-from ..numerics.fixed_point import DOUBLE, Multiplier, multiply
-from ..numerics.gemmlowp import logistic_table, tanh_table
-from .registry import Context, Layer
+from liteback.emit.registry import Context, Layer
+from liteback.ir import Tensor
+from liteback.numerics.affine import round_half_away
+from liteback.numerics.fixed_point import DOUBLE, Multiplier, multiply
+from liteback.numerics.gemmlowp import logistic_table, tanh_table
 
 Points = NDArray[np.float32]
 LOW, HIGH = np.float32(-32768), np.float32(32767)

@@ -15,9 +15,9 @@ from typing import Any
 
 import keras
 
-from .emission import Binding, Emission, layer_at
-from .registry import Layer
-from .weight import Weight, turned
+from liteback.emit.emission import Binding, Emission, layer_at
+from liteback.emit.registry import Layer
+from liteback.emit.weight import Weight, turned
 
 Constant = tuple[int, int]  # subgraph, tensor
 

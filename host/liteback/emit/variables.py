@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..numerics.aligned import aligned, is_aligned
-from .names import is_symbolic
-from .registry import Layer
-from .weight import Joined, Weight
+from liteback.emit.names import is_symbolic
+from liteback.emit.registry import Layer
+from liteback.emit.weight import Joined, Weight
+from liteback.numerics.aligned import aligned, is_aligned
 
 _LARGE = 1 << 16  # bytes; a smaller variable is not worth the care
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
-from ..errors import Problem
-from ..ir import ABSENT, CODE_RANGE, Graph, Node
-from ..numerics.operator import MOVING
-from ..passes.settled_variables import Name, variable_names
-from .carried import PREFIX, obstacle
-from .gaps import CUSTOM_OPS, GAPS
+from liteback.emit.carried import PREFIX, obstacle
+from liteback.emit.gaps import CUSTOM_OPS, GAPS
+from liteback.errors import Problem
+from liteback.ir import ABSENT, CODE_RANGE, Graph, Node
+from liteback.numerics.operator import MOVING
+from liteback.passes.settled_variables import Name, variable_names
 
 # The schema's fused activations -> Keras' names. Kernels clamp, and ignore any other activation
 # (CalculateActivationRange, tensorflow/lite/kernels/kernel_util.h, v2.14.0).

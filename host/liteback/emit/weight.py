@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Quantization, Step, Tensor
-from ..numerics.affine import dequantize
-from ..numerics.aligned import aligned
+from liteback.ir import Quantization, Step, Tensor
+from liteback.numerics.affine import dequantize
+from liteback.numerics.aligned import aligned
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import UsageError
-from ..flatbuffer.parse import FlatModel
-from ..ir import ABSENT, Graph, Node
+from liteback.errors import UsageError
+from liteback.flatbuffer.parse import FlatModel
+from liteback.ir import ABSENT, Graph, Node
 
 Payload = bytes | memoryview
 

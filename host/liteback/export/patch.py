@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import packing
-from ..calls import once, reachable
-from ..emit.build import emit
-from ..emit.emission import Binding, Emission, check_functional, layer_at, numerics_of
-from ..emit.names import model_name
-from ..errors import UsageError
-from ..files import read_model
-from ..flatbuffer.parse import parse
-from ..ir import CODE_RANGE, PACKED_BITS, Graph, Model, Quantization, Tensor
-from ..lift import lift
-from ..numerics.affine import quantize
-from ..passes.signed_weights import signed_weights
-from ..sparse import positions
-from ..words import counted
-from .buffers import Buffers
+from liteback import packing
+from liteback.calls import once, reachable
+from liteback.emit.build import emit
+from liteback.emit.emission import Binding, Emission, check_functional, layer_at, numerics_of
+from liteback.emit.names import model_name
+from liteback.errors import UsageError
+from liteback.export.buffers import Buffers
+from liteback.files import read_model
+from liteback.flatbuffer.parse import parse
+from liteback.ir import CODE_RANGE, PACKED_BITS, Graph, Model, Quantization, Tensor
+from liteback.lift import lift
+from liteback.numerics.affine import quantize
+from liteback.passes.signed_weights import signed_weights
+from liteback.sparse import positions
+from liteback.words import counted
 
 WRITABLE = frozenset({"float16", "float32", "float64", *CODE_RANGE, "int32", "int64"})
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from ..errors import InvalidModel
-from .verify import verify
+from liteback.errors import InvalidModel
+from liteback.flatbuffer.verify import verify
 
 IDENTIFIER = b"TFL3"
 

@@ -14,7 +14,7 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from ..errors import InvalidModel
+from liteback.errors import InvalidModel
 
 MAX_TABLES = 250_000  # a second for 20,000; language models with several signatures come to some tens of thousands
 MAX_ELEMENTS = 1 << 23  # of the vectors that are unpacked: shapes, indices, scales

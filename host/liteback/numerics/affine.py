@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import CODE_RANGE, QUANTIZED_TYPES, Quantization, numpy_dtype
-from .aligned import aligned
+from liteback.ir import CODE_RANGE, QUANTIZED_TYPES, Quantization, numpy_dtype
+from liteback.numerics.aligned import aligned
 
 
 def dequantize(codes: NDArray[Any], quantization: Quantization) -> NDArray[np.float32]:

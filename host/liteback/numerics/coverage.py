@@ -5,9 +5,9 @@ A test holds this equal to the registry, `operator.EXACT`.
 
 from __future__ import annotations
 
-from ..errors import Problem
-from ..ir import PACKED_BITS, Graph
-from .operator import Operator, is_moving
+from liteback.errors import Problem
+from liteback.ir import PACKED_BITS, Graph
+from liteback.numerics.operator import Operator, is_moving
 
 # Of real data and quantized weights, or from real values to codes.
 HYBRID = frozenset(

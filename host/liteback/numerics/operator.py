@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import ABSENT, CODE_RANGE, Graph, Node, Tensor
+from liteback.ir import ABSENT, CODE_RANGE, Graph, Node, Tensor
 
 Kernel = Callable[..., Any]
 
@@ -278,7 +278,7 @@ def variants_of(kind: str) -> tuple[str, ...]:
 
     Empty for what has no exact kernel: it moves values, computes with floats, or is not supported.
     """
-    from . import kernels  # noqa: F401  (fills EXACT; loads TensorFlow)
+    from liteback.numerics import kernels  # noqa: F401  (fills EXACT; loads TensorFlow)
 
     op = kind.partition("/")[0]
     return EXACT[op].variants_of(kind) if op in EXACT else ()

@@ -18,8 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from ..manifest import Manifest
+from liteback.errors import UsageError
+from liteback.manifest import Manifest
 
 
 @dataclass(frozen=True)

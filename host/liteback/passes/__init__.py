@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Graph
-from .bare_zeros import bare_zeros
-from .bias_scale import bias_scale
-from .constant_arguments import constant_arguments
-from .flat_bias import flat_bias
-from .fold_dequantize import fold_dequantize
-from .fold_rounding import fold_rounding
-from .hidden_state import hidden_state
-from .idle_state import idle_state
-from .recover_activations import recover_activations
-from .settled_variables import settled_variables
-from .shared_zeros import shared_zeros
-from .signed_weights import signed_weights
-from .tensor_lists import tensor_lists
-from .turned_constants import turned_constants
+from liteback.ir import Graph
+from liteback.passes.bare_zeros import bare_zeros
+from liteback.passes.bias_scale import bias_scale
+from liteback.passes.constant_arguments import constant_arguments
+from liteback.passes.flat_bias import flat_bias
+from liteback.passes.fold_dequantize import fold_dequantize
+from liteback.passes.fold_rounding import fold_rounding
+from liteback.passes.hidden_state import hidden_state
+from liteback.passes.idle_state import idle_state
+from liteback.passes.recover_activations import recover_activations
+from liteback.passes.settled_variables import settled_variables
+from liteback.passes.shared_zeros import shared_zeros
+from liteback.passes.signed_weights import signed_weights
+from liteback.passes.tensor_lists import tensor_lists
+from liteback.passes.turned_constants import turned_constants
 
 # The order matters where a comment says so.
 PASSES = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..ir import ABSENT, Graph, Node
+from liteback.ir import ABSENT, Graph, Node
 
 ELEMENTWISE = frozenset({"ADD", "SUB", "MUL", "DIV", "LOGISTIC", "TANH", "RELU", "ELU", "HARD_SWISH", "GELU"})
 

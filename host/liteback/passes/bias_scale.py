@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir import ABSENT, Graph, Node, Quantization, Tensor
+from liteback.ir import ABSENT, Graph, Node, Quantization, Tensor
 
 # Where an operator keeps its activations, its filter and its bias.
 POSITIONS = {

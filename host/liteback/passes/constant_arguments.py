@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from ..calls import IN_PLACE, subgraphs_of
-from ..ir import ABSENT, Graph, Node, Tensor
+from liteback.calls import IN_PLACE, subgraphs_of
+from liteback.ir import ABSENT, Graph, Node, Tensor
 
 
 def constant_arguments(graphs: Sequence[Graph]) -> tuple[Graph, ...]:

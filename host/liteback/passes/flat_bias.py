@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Graph, Node
-from .bias_scale import POSITIONS
+from liteback.ir import Graph, Node
+from liteback.passes.bias_scale import POSITIONS
 
 
 def flat_bias(graph: Graph) -> Graph:

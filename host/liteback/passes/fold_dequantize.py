@@ -18,8 +18,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..ir import ABSENT, Graph, Node, Quantization, Tensor, numpy_dtype
-from ..numerics.affine import dequantize
+from liteback.ir import ABSENT, Graph, Node, Quantization, Tensor, numpy_dtype
+from liteback.numerics.affine import dequantize
 
 
 def fold_dequantize(graph: Graph) -> Graph:

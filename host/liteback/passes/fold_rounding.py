@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir import CODE_RANGE, Graph, Node, Quantization, Tensor
-from ..numerics.affine import dequantize, quantize
+from liteback.ir import CODE_RANGE, Graph, Node, Quantization, Tensor
+from liteback.numerics.affine import dequantize, quantize
 
 
 def fold_rounding(graph: Graph) -> Graph:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..ir import ABSENT, Graph, Node, Tensor
+from liteback.ir import ABSENT, Graph, Node, Tensor
 
 MAX_ELEMENTS = 1 << 24  # of an operator's state; these run on microcontrollers
 Sizes = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape and dtype

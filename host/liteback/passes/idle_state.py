@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..ir import Graph, Node
-from .settled_variables import Name, variable_names
+from liteback.ir import Graph, Node
+from liteback.passes.settled_variables import Name, variable_names
 
 READ, ASSIGN = "READ_VARIABLE", "ASSIGN_VARIABLE"
 

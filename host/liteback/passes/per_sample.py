@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph, Node, Tensor
+from liteback.ir import Graph, Node, Tensor
 
 # Two operands by numpy's rules of broadcasting, which count axes from the last.
 BROADCASTING = frozenset(

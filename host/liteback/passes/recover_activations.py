@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import CODE_RANGE, Graph, Node, Tensor
+from liteback.ir import CODE_RANGE, Graph, Node, Tensor
 
 # Operators whose results may be negative, and which have a slot for a fused activation. What only moves values
 # (pooling, CONCATENATION) passes on a clamp that acted before it.

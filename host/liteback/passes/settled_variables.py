@@ -17,8 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..calls import once, reachable
-from ..ir import Graph, Node, Step, Tensor
+from liteback.calls import once, reachable
+from liteback.ir import Graph, Node, Step, Tensor
 
 Name = tuple[str, str]
 

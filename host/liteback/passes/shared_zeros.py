@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..ir import ABSENT, Graph, Node
-from .bias_scale import POSITIONS
-from .fold_dequantize import held
+from liteback.ir import ABSENT, Graph, Node
+from liteback.passes.bias_scale import POSITIONS
+from liteback.passes.fold_dequantize import held
 
 GATES = range(12, 16)
 # The biases of an operator, each with the inputs that it consists of: a layer has it whole or not at all.

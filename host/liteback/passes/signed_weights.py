@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir import ABSENT, Graph, Node, Tensor
+from liteback.ir import ABSENT, Graph, Node, Tensor
 
 HYBRID_OPS = frozenset({"CONV_2D", "FULLY_CONNECTED", "LSTM", "RNN", "SVDF"}) | {
     "BIDIRECTIONAL_SEQUENCE_LSTM",

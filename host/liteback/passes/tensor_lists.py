@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir import Graph, Node, Tensor
+from liteback.ir import Graph, Node, Tensor
 
 LIST = "CUSTOM:FlexTensorList"
 MAX_ELEMENTS = 1 << 24  # of a list

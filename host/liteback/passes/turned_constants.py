@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import ABSENT, Graph, Node, Step, Tensor
+from liteback.ir import ABSENT, Graph, Node, Step, Tensor
 
 
 def turned_constants(graph: Graph) -> Graph:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .data import ReportData, RoundTrip
-from .html import render
-from .junit import junit
+from liteback.report.data import ReportData, RoundTrip
+from liteback.report.html import render
+from liteback.report.junit import junit
 
 __all__ = ["ReportData", "RoundTrip", "junit", "render"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..comparison.result import Comparison
-from ..manifest import Manifest
+from liteback.comparison.result import Comparison
+from liteback.manifest import Manifest
 
 
 @dataclass(frozen=True)

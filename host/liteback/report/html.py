@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from ..comparison.metrics import Metrics, badness
-from ..comparison.result import MODES, Comparison, Mode, Row
-from ..inputs.synthetic import RANDOM
-from ..words import counted
-from .data import ReportData, RoundTrip
+from liteback.comparison.metrics import Metrics, badness
+from liteback.comparison.result import MODES, Comparison, Mode, Row
+from liteback.inputs.synthetic import RANDOM
+from liteback.report.data import ReportData, RoundTrip
+from liteback.words import counted
 
 NOTHING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from xml.etree import ElementTree
 
-from ..comparison.result import MODES, Comparison, Mode, Row
-from ..words import printable
+from liteback.comparison.result import MODES, Comparison, Mode, Row
+from liteback.words import printable
 
 # What XML 1.0 cannot hold, even escaped; a tensor's name is anybody's text.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

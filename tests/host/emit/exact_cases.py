@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .case import Arg, Case, Out, codes, const, fixed, ints, rand, variable
+from emit.case import Arg, Case, Out, codes, const, fixed, ints, rand, variable
 
 TYPES = ("int8", "uint8", "int16")
 ZERO = {"int8": 5, "uint8": 133, "int16": 0}

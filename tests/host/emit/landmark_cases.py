@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import Case, Out, rand
+from emit.case import Case, Out, rand
 
 Shaped = tuple[Case, tuple[int, ...]]  # a case, and the shape of its result
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from .case import rand
+from emit.case import rand
 
 
 def trained(make: Callable[[], keras.Model]) -> keras.Model:

@@ -16,7 +16,7 @@ import numpy as np
 from mediapipe.python import packet_creator, packet_getter
 from numpy.typing import NDArray
 
-from .landmark_cases import CASES, RECORDED
+from emit.landmark_cases import CASES, RECORDED
 
 CONVERT = """
 input_stream: "matrix{k}"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tflite_micro.python.tflite_micro import runtime
 
-from .signal_cases import RECORDED, STREAMS, audio_frames, pack
+from emit.signal_cases import RECORDED, STREAMS, audio_frames, pack
 
 
 def run(model: bytes, calls: Sequence[Sequence[NDArray[Any]]], outputs: int) -> list[NDArray[Any]]:

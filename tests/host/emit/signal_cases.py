@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import Case, Out, const, ints
+from emit.case import Case, Out, const, ints
 
 INT16, INT32, FLOAT32 = 7, 2, 0  # the schema's TensorType, in the option T
 CHANNELS = 40

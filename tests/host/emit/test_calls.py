@@ -11,13 +11,12 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 import liteback
+from emit.case import rand
 from liteback.errors import UnsupportedModel, UsageError
 from liteback.export.patch import patch
 from liteback.lift import lift
 from liteback.reconstruction import reconstruct, reconstruction
 from tflite_build import Op, Subgraph, Tensor, build_model
-
-from .case import rand
 
 UNITS = 4
 ROW = Tensor([1, UNITS])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework import op_def_registry
 
 import tflite_build as build
+from emit.case import rand
 from liteback.emit.carried import known
 from liteback.emit.op_layer import OpLayer
 from liteback.errors import UnsupportedModel
@@ -22,8 +23,6 @@ from liteback.export.patch import patch
 from liteback.inspection import inspect
 from liteback.reconstruction import reconstruct, reconstruction
 from liteback.saving import save
-
-from .case import rand
 
 SQUARE = rand(1, 4, 4)
 IMAGE = rand(1, 8, 6, 2)

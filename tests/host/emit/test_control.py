@@ -14,6 +14,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 import liteback
+from emit.case import rand
+from emit.cases.recurrent import BATCH, STEP, UNITS, lstm, svdf
 from liteback.emit.emission import Emission, layer_at
 from liteback.errors import UsageError
 from liteback.export.patch import patch
@@ -24,9 +26,6 @@ from liteback.reconstruction import reconstruct, reconstruction, signature_recon
 from liteback.saving import save
 from liteback.session.board import Board
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
-
-from .case import rand
-from .cases.recurrent import BATCH, STEP, UNITS, lstm, svdf
 
 F4, SCALAR, MATRIX = Tensor([1, 4]), Tensor([], "int32"), Tensor([4, 4])
 ONE = Tensor([], "int32", np.int32(1))

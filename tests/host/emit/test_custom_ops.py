@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import tflite_build as build
+from emit.case import rand
 from liteback import custom_options
 from liteback.emit.build import emit
 from liteback.emit.emission import Emission
 from liteback.emit.registry import EMITTERS, KERNELS, register_custom_op
 from liteback.errors import UnsupportedModel, UsageError
 from liteback.lift import lift
-
-from .case import rand
 
 SAME, VALID = 1, 2
 REGION = {

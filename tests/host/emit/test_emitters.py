@@ -15,6 +15,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from emit.case import Arg, Case, Out, codes
+from emit.cases import CASES
 from liteback.emit.build import emit
 from liteback.emit.gaps import GAPS
 from liteback.emit.registry import EMITTERS, EXTRAS, KERNELS, supported_ops
@@ -24,9 +26,6 @@ from liteback.ir import Graph, Tensor
 from liteback.lift import decode_options, lift, options_class
 from liteback.numerics.affine import dequantize, quantize
 from liteback.session.board import Board, RunOptions
-
-from .case import Arg, Case, Out, codes
-from .cases import CASES
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -13,6 +13,9 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from emit.case import Arg, Case, Out, codes, const, fixed, ints, rand
+from emit.cases import CASES
+from emit.exact_cases import EXACT_CASES, TYPES, means
 from liteback.emit.build import Emission, emit
 from liteback.errors import ModelRefused, UnsupportedModel
 from liteback.lift import lift
@@ -22,10 +25,6 @@ from liteback.numerics.profile import KernelProfile
 from liteback.passes import simplify
 from liteback.saving import interface_names, save
 from liteback.session.board import Board, RunOptions
-
-from .case import Arg, Case, Out, codes, const, fixed, ints, rand
-from .cases import CASES
-from .exact_cases import EXACT_CASES, TYPES, means
 
 PROFILES = {"builtin": "tflite_runtime-2.14-builtin-x86_64", "reference": "reference"}
 OPTIONS = {kernels: RunOptions(runtime="tflite_runtime", kernels=kernels) for kernels in PROFILES}

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from exact_conformance import KERNEL_SETS
 
+from emit.case import Arg, Case, const, fixed, rand
+from emit.test_exact import results, run_interpreter
 from liteback.emit.build import emit
 from liteback.export.patch import patch
 from liteback.ir import CODE_RANGE
 from liteback.lift import lift
 from liteback.numerics.profile import KernelProfile
 from liteback.session.board import Board
-
-from .case import Arg, Case, const, fixed, rand
-from .test_exact import results, run_interpreter
 
 SAME = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1}
 BY_TWO = {**SAME, "stride_h": 2, "stride_w": 2}

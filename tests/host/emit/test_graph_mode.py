@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from emit.case import rand
 from liteback.reconstruction import reconstruct
 from tflite_build import Op, Subgraph, Tensor, build_model
-
-from .case import rand
 
 
 @pytest.mark.parametrize("stride", [1, 2])

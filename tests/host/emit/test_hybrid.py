@@ -10,13 +10,12 @@ import pytest
 import tensorflow as tf
 
 import tflite_build as build
+from emit.case import Case, const, ints, rand
+from emit.cases.matmul import weight_codes
 from liteback.emit.build import emit
 from liteback.emit.hybrid import DynamicQuant, quantize_rows
 from liteback.lift import lift
 from liteback.numerics.affine import dequantize
-
-from .case import Case, const, ints, rand
-from .cases.matmul import weight_codes
 
 
 @pytest.mark.parametrize("asymmetric", [True, False])

@@ -13,12 +13,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from emit.case import rand
 from liteback.emit.emission import Numerics
 from liteback.reconstruction import reconstruct, reconstruction
 from liteback.twin import KerasTwin
 from tflite_build import Op, Subgraph, Tensor, build_model
-
-from .case import rand
 
 Array = NDArray[Any]
 Step = tuple[str, tuple[Array, ...], Any, tuple[int, ...]]  # the operator, its constants, options, its result's shape

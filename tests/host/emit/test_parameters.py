@@ -15,14 +15,13 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 from numpy.typing import NDArray
 
+from emit.case import rand
+from emit.networks import trained
+from emit.test_control import agree
 from liteback.export.patch import patch
 from liteback.reconstruction import reconstruct, reconstruction
 from liteback.session.board import Board
 from tflite_build import Op, Subgraph, Tensor, build_model
-
-from .case import rand
-from .networks import trained
-from .test_control import agree
 
 
 def steps() -> keras.Model:

@@ -13,11 +13,10 @@ from flatbuffers import flexbuffers
 from numpy.typing import NDArray
 
 import tflite_build as build
+from emit.case import rand
 from liteback.emit.build import emit
 from liteback.emit.ops.posenet import EDGES
 from liteback.lift import lift
-
-from .case import rand
 
 OPTIONS = {"max_detections": 5, "score_threshold": 0.4, "stride": 16, "nms_radius": 20.0}
 NEIGHBOURS = [(a, b, k) for k, (a, b) in enumerate(EDGES)] + [(b, a, 32 + k) for k, (a, b) in enumerate(EDGES)]

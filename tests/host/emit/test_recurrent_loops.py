@@ -15,6 +15,8 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
+from emit.case import rand
+from emit.networks import trained
 from liteback.comparison.compare import compare
 from liteback.emit.recurrent_loop import recurrence
 from liteback.export.patch import patch
@@ -26,9 +28,6 @@ from liteback.reconstruction import reconstruct, reconstruction
 from liteback.session.board import Board
 from liteback.session.capture import capture
 from liteback.twin import KerasTwin
-
-from .case import rand
-from .networks import trained
 
 STEPS, FEATURES = 7, 4
 

@@ -10,10 +10,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from emit.case import rand
 from liteback.reconstruction import reconstruction
 from tflite_build import Op, Subgraph, Tensor, build_model
-
-from .case import rand
 
 CAST = schema.CastOptionsT(inDataType=schema.TensorType.INT32, outDataType=schema.TensorType.FLOAT32)
 KEEP = schema.ReducerOptionsT(keepDims=True)

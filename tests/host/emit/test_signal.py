@@ -11,14 +11,13 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from emit.signal_cases import STREAMS, Stream, audio_frames, noise, recorded, stream
 from liteback.emit.build import emit
 from liteback.emit.kiss_fft import irfft, rfft
 from liteback.emit.state import reset_state
 from liteback.errors import UnsupportedModel
 from liteback.lift import lift
 from liteback.saving import save
-
-from .signal_cases import STREAMS, Stream, audio_frames, noise, recorded, stream
 
 RECORDED = recorded()
 

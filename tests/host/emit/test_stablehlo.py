@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from emit.case import rand
+from emit.cases.stablehlo import CASES
+from emit.test_control import run
 from liteback.errors import InvalidModel, LitebackError, UnsupportedModel
 from liteback.export.patch import patch
 from liteback.lift import lift
@@ -15,10 +18,6 @@ from liteback.reconstruction import reconstruct, reconstruction
 from liteback.session.board import Board, RunOptions
 from mutants import mutants
 from tflite_build import Op, Subgraph, Tensor, build_model
-
-from .case import rand
-from .cases.stablehlo import CASES
-from .test_control import run
 
 BY_NAME = {str(case): case for case in CASES}
 LITERT = RunOptions(runtime="ai_edge_litert", kernels="builtin")

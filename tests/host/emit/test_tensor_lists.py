@@ -17,6 +17,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from emit.case import rand
+from emit.networks import trained
 from liteback.emit.build import emit
 from liteback.errors import UnsupportedModel
 from liteback.export.patch import patch
@@ -25,9 +27,6 @@ from liteback.ir import Node
 from liteback.lift import lift
 from liteback.passes.tensor_lists import tensor_lists
 from liteback.reconstruction import reconstruct, reconstruction
-
-from .case import rand
-from .networks import trained
 
 STEPS, FEATURES = 6, 3
 

@@ -11,15 +11,14 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from emit.case import rand
+from emit.test_control import agree, run
 from liteback.export.patch import patch
 from liteback.inspection import inspect
 from liteback.reconstruction import reconstruct, reconstruction, signature_reconstructions
 from liteback.saving import save
 from liteback.session.board import Board
 from tflite_build import Op, Signature, Subgraph, Tensor, build_model
-
-from .case import rand
-from .test_control import agree, run
 
 RESOURCE = Tensor([], "resource")
 KERNEL, WEIGHTS, BIAS = rand(3, 3, 1, 4, seed=1), rand(8, 4, seed=2), np.full(4, 0.1, np.float32)

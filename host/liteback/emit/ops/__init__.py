@@ -1,6 +1,6 @@
 """The emitters, by family. Importing this package fills the registry."""
 
-from . import (
+from liteback.emit.ops import (
     activation,
     cast,
     constant,

@@ -5,10 +5,10 @@ import math
 import tensorflow as tf
 from keras import layers, ops
 
-from ..registry import Layer, computes, emits
-from ..table import looked_up, softmax_looked_up
-from ..weight import Weight
-from .common import as_shape
+from liteback.emit.ops.common import as_shape
+from liteback.emit.registry import Layer, computes, emits
+from liteback.emit.table import looked_up, softmax_looked_up
+from liteback.emit.weight import Weight
 
 
 def _activation(cls, **config):

@@ -3,10 +3,10 @@
 import tensorflow as tf
 from keras import ops
 
-from ...ir import CODE_RANGE
-from ..batch import UnknownBatch, holds_batch
-from ..registry import computes, emits
-from .common import codes_of, real_of
+from liteback.emit.batch import UnknownBatch, holds_batch
+from liteback.emit.ops.common import codes_of, real_of
+from liteback.emit.registry import computes, emits
+from liteback.ir import CODE_RANGE
 
 
 @emits("CAST")

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from ..names import is_symbolic
+from liteback.emit.names import is_symbolic
 
 
 def dtype_of(value):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ..registry import computes
+from liteback.emit.registry import computes
 
 
 @computes("CONSTANT")

@@ -1,6 +1,6 @@
 """Subgraphs: branches, loops, calls."""
 
-from ..registry import emits
+from liteback.emit.registry import emits
 
 
 @emits("IF")

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..names import is_symbolic
-from ..registry import Layer, computes, emits
-from ..weight import Weight
-from ..window import crop, explicit, same_padding
+from liteback.emit.names import is_symbolic
+from liteback.emit.registry import Layer, computes, emits
+from liteback.emit.weight import Weight
+from liteback.emit.window import crop, explicit, same_padding
 
 
 @emits("CONV_2D", weights=["w", "b"])

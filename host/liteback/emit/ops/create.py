@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..batch import for_each_sample, leads
-from ..registry import computes, emits
-from .common import typed
+from liteback.emit.batch import for_each_sample, leads
+from liteback.emit.ops.common import typed
+from liteback.emit.registry import computes, emits
 
 
 @emits("FILL", static=["dims"])

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from ..registry import computes, emits
-from ..window import same_padding
-from .conv import transpose_conv, transpose_conv_kernel
+from liteback.emit.ops.conv import transpose_conv, transpose_conv_kernel
+from liteback.emit.registry import computes, emits
+from liteback.emit.window import same_padding
 
 
 @emits("CUSTOM:Convolution2DTransposeBias", weights=["w", "b"])

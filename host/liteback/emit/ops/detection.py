@@ -6,7 +6,7 @@ Source: tensorflow/lite/kernels/detection_postprocess.cc (v2.14.0).
 import numpy as np
 import tensorflow as tf
 
-from ..registry import computes
+from liteback.emit.registry import computes
 
 
 @computes("CUSTOM:TFLite_Detection_PostProcess")

@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ...ir import CODE_RANGE
-from ...numerics.fixed_point import quantize_multiplier
-from ..names import is_symbolic
-from ..registry import Layer, computes, emits
-from .common import add, codes_of, dtype_of, numbers_of, real_of, truncated_divide, typed
+from liteback.emit.names import is_symbolic
+from liteback.emit.ops.common import add, codes_of, dtype_of, numbers_of, real_of, truncated_divide, typed
+from liteback.emit.registry import Layer, computes, emits
+from liteback.ir import CODE_RANGE
+from liteback.numerics.fixed_point import quantize_multiplier
 
 
 def _mergeable(values):

@@ -6,8 +6,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from keras import layers
 
-from ..carried import ANY, known, node_def
-from ..registry import Layer, computes, emits
+from liteback.emit.carried import ANY, known, node_def
+from liteback.emit.registry import Layer, computes, emits
 
 
 @computes(ANY, pure=False)  # some draw random numbers

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..registry import Layer, computes, emits
-from .common import dtype_of
+from liteback.emit.ops.common import dtype_of
+from liteback.emit.registry import Layer, computes, emits
 
 SPATIAL = (1, 2)
 FIXED_POINT = ("int8", "int16")  # RESIZE_BILINEAR of these types finds its places in integers

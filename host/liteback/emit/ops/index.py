@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..names import is_symbolic
-from ..op_layer import LARGE
-from ..registry import Layer, computes, emits
-from ..weight import Weight, plain
-from .common import as_shape
+from liteback.emit.names import is_symbolic
+from liteback.emit.op_layer import LARGE
+from liteback.emit.ops.common import as_shape
+from liteback.emit.registry import Layer, computes, emits
+from liteback.emit.weight import Weight, plain
 
 
 @emits("GATHER", weights=["params"])

@@ -4,10 +4,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..batch import UnknownBatch, for_each_sample, leads
-from ..names import is_symbolic
-from ..registry import Layer, computes, emits
-from .common import dtype_of
+from liteback.emit.batch import UnknownBatch, for_each_sample, leads
+from liteback.emit.names import is_symbolic
+from liteback.emit.ops.common import dtype_of
+from liteback.emit.registry import Layer, computes, emits
 
 # Rank -> the layer that pads all but the first and the last axis with zeros.
 ZERO_PADDING = {3: layers.ZeroPadding1D, 4: layers.ZeroPadding2D, 5: layers.ZeroPadding3D}

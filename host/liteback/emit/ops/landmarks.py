@@ -6,7 +6,7 @@ of one, these any.
 
 import tensorflow as tf
 
-from ..registry import computes
+from liteback.emit.registry import computes
 
 
 @computes("CUSTOM:Landmarks2TransformMatrix")

@@ -5,9 +5,9 @@ import math
 import tensorflow as tf
 from keras import layers, ops
 
-from ..names import is_symbolic
-from ..registry import Layer, computes, emits
-from ..weight import Weight, plain
+from liteback.emit.names import is_symbolic
+from liteback.emit.registry import Layer, computes, emits
+from liteback.emit.weight import Weight, plain
 
 
 @emits("FULLY_CONNECTED", weights=["w", "b"])

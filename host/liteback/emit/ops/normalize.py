@@ -3,8 +3,8 @@
 import tensorflow as tf
 from keras import ops
 
-from ..registry import computes, emits
-from .common import as_shape
+from liteback.emit.ops.common import as_shape
+from liteback.emit.registry import computes, emits
 
 
 @emits("L2_NORMALIZATION")

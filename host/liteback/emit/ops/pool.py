@@ -2,7 +2,7 @@
 
 from keras import layers, ops
 
-from ..registry import Layer, emits
+from liteback.emit.registry import Layer, emits
 
 
 def _pool(cls):

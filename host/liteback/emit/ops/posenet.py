@@ -8,7 +8,7 @@ PersonLab's (arXiv:1803.08225).
 import numpy as np
 import tensorflow as tf
 
-from ..registry import computes
+from liteback.emit.registry import computes
 
 KEYPOINTS = 17
 # nose; left and right eye, ear, shoulder, elbow, wrist, hip, knee, ankle. Pairs in the order of the middle offsets.

@@ -3,8 +3,8 @@
 import tensorflow as tf
 from keras import layers, ops
 
-from ..registry import Layer, computes, emits
-from .common import dtype_of
+from liteback.emit.ops.common import dtype_of
+from liteback.emit.registry import Layer, computes, emits
 
 
 @emits("QUANTIZE", "DEQUANTIZE")

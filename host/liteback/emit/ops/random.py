@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from ..registry import computes
+from liteback.emit.registry import computes
 
 
 @computes("RANDOM_UNIFORM", pure=False)

@@ -5,12 +5,12 @@ from typing import Any
 
 from keras import layers, ops
 
-from ...ir import CODE_RANGE
-from ..lstm_inputs import AUXILIARY, GATES, LSTM_WEIGHTS, NORMS
-from ..recurrent import INT16, Lstm, Rnn, Svdf
-from ..registry import Layer, emits
-from ..verdict import ACTIVATIONS
-from ..weight import Weight, concatenate
+from liteback.emit.lstm_inputs import AUXILIARY, GATES, LSTM_WEIGHTS, NORMS
+from liteback.emit.recurrent import INT16, Lstm, Rnn, Svdf
+from liteback.emit.registry import Layer, emits
+from liteback.emit.verdict import ACTIVATIONS
+from liteback.emit.weight import Weight, concatenate
+from liteback.ir import CODE_RANGE
 
 COUNT = len(LSTM_WEIGHTS)
 MATRICES = {f"{what}_to_{gate}" for what in ("input", "recurrent") for gate in GATES}

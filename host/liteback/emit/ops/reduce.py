@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..registry import Layer, computes, emits
-from .common import axes_of, dtype_of, ranked, real_of, truncated_divide
+from liteback.emit.ops.common import axes_of, dtype_of, ranked, real_of, truncated_divide
+from liteback.emit.registry import Layer, computes, emits
 
 
 def _reduction(fn):

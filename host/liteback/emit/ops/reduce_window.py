@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..registry import computes, emits
-from .common import add, as_shape, numbers_of
+from liteback.emit.ops.common import add, as_shape, numbers_of
+from liteback.emit.registry import computes, emits
 
 
 @emits("DILATE", static=["dilations", "padding"])

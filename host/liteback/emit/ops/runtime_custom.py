@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..registry import computes, emits
-from .common import as_shape
+from liteback.emit.ops.common import as_shape
+from liteback.emit.registry import computes, emits
 
 
 @computes("CUSTOM:AudioSpectrogram")

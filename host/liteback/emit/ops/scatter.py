@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..names import is_symbolic
-from ..registry import computes, emits
+from liteback.emit.names import is_symbolic
+from liteback.emit.registry import computes, emits
 
 
 @emits("SCATTER_ND", static=["shape"])

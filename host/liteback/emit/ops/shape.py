@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..batch import BATCH, for_each_sample, leads, without_batch
-from ..registry import Layer, computes, emits
-from .common import ranked
+from liteback.emit.batch import BATCH, for_each_sample, leads, without_batch
+from liteback.emit.ops.common import ranked
+from liteback.emit.registry import Layer, computes, emits
 
 
 @emits("SHAPE")

@@ -7,8 +7,8 @@ Elements that a kernel leaves unwritten are zeros here. Source: tensorflow/tflit
 import numpy as np
 import tensorflow as tf
 
-from ..kiss_fft import irfft, outer, rfft
-from ..registry import computes
+from liteback.emit.kiss_fft import irfft, outer, rfft
+from liteback.emit.registry import computes
 
 WORD = 0xFFFFFFFF
 

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ..registry import computes, emits
-from .common import ranked
+from liteback.emit.ops.common import ranked
+from liteback.emit.registry import computes, emits
 
 
 @emits("SLICE", static=["begin", "size"])

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from ..batch import UnknownBatch
-from ..names import is_symbolic
-from ..registry import Layer, computes, emits
-from ..weight import Weight, plain
-from .common import add, as_shape, numbers_of
+from liteback.emit.batch import UnknownBatch
+from liteback.emit.names import is_symbolic
+from liteback.emit.ops.common import add, as_shape, numbers_of
+from liteback.emit.registry import Layer, computes, emits
+from liteback.emit.weight import Weight, plain
 
 ALL_BUT_LAST = (slice(None, -1),)  # Keras wants a tuple
 

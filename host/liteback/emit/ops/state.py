@@ -4,10 +4,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ..names import is_symbolic
-from ..registry import Layer, computes, emits
-from ..state import Handle
-from .flex import parsed
+from liteback.emit.names import is_symbolic
+from liteback.emit.ops.flex import parsed
+from liteback.emit.registry import Layer, computes, emits
+from liteback.emit.state import Handle
 
 
 @emits("VAR_HANDLE")

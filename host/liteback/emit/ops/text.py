@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import tensorflow as tf
 
-from ..registry import computes
+from liteback.emit.registry import computes
 
 SPACE = r"[\t-\r ]"  # what isspace() takes
 

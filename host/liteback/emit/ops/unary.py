@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops
 
-from ..registry import emits
-from ..table import looked_up
+from liteback.emit.registry import emits
+from liteback.emit.table import looked_up
 
 LEAST = float(np.finfo(np.float32).min)
 

@@ -1,6 +1,6 @@
 """The exact kernels, by family. Importing this fills the registry, `operator.EXACT`."""
 
-from . import (  # noqa: F401
+from liteback.numerics.kernels import (  # noqa: F401
     activation,
     compare,
     conv,

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ...emit.table import FUNCTIONS, FixedPoint, Sigmoid, function_lines
-from ..affine import round_half_away
-from ..fixed_point import DOUBLE, SINGLE, Multiplier, multiply, quantize_multiplier
-from ..operator import Operator, exact
-from .common import Codes, centred, lookup, requantize, saturate, to_codes
+from liteback.emit.table import FUNCTIONS, FixedPoint, Sigmoid, function_lines
+from liteback.numerics.affine import round_half_away
+from liteback.numerics.fixed_point import DOUBLE, SINGLE, Multiplier, multiply, quantize_multiplier
+from liteback.numerics.kernels.common import Codes, centred, lookup, requantize, saturate, to_codes
+from liteback.numerics.operator import Operator, exact
 
 Points = NDArray[np.float32]
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]

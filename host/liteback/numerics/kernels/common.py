@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ...emit.window import same_padding
-from ..fixed_point import FLOAT32, Multiplier, multiply, multiply_wide
-from ..operator import Operand, Operator
+from liteback.emit.window import same_padding
+from liteback.numerics.fixed_point import FLOAT32, Multiplier, multiply, multiply_wide
+from liteback.numerics.operator import Operand, Operator
 
 Codes = Any  # a tensor of codes, or a numpy array of them
 Pair = tuple[int, int]

@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..fixed_point import DOUBLE, SINGLE, Multiplier, multiply
-from ..operator import Operator, exact
-from .common import Codes, centred
+from liteback.numerics.fixed_point import DOUBLE, SINGLE, Multiplier, multiply
+from liteback.numerics.kernels.common import Codes, centred
+from liteback.numerics.operator import Operator, exact
 
 COMPARISONS = {
     "EQUAL": tf.equal,

@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...emit.window import crop, same_padding
-from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, ROUNDINGS
-from ..operator import Operand, Operator, exact
-from .common import Codes, accumulate, finish, is_wide, product_multiplier, slide
-from .hybrid import NEON_ORDERS, ORDERS, SCALES_FIRST, SSE_ORDERS, SSE_SCALES_FIRST, SUM_FIRST, hybrid, signed
-from .neon import NEON, full_channels, full_elements, has_3x3_kernel, product_rounding
-from .xnnpack import XNNPACK
+from liteback.emit.window import crop, same_padding
+from liteback.numerics.fixed_point import DOUBLE, FLOAT32, HALF_UP, ROUNDINGS
+from liteback.numerics.kernels.common import Codes, accumulate, finish, is_wide, product_multiplier, slide
+from liteback.numerics.kernels.hybrid import (
+    NEON_ORDERS,
+    ORDERS,
+    SCALES_FIRST,
+    SSE_ORDERS,
+    SSE_SCALES_FIRST,
+    SUM_FIRST,
+    hybrid,
+    signed,
+)
+from liteback.numerics.kernels.neon import NEON, full_channels, full_elements, has_3x3_kernel, product_rounding
+from liteback.numerics.kernels.xnnpack import XNNPACK
+from liteback.numerics.operator import Operand, Operator, exact
 
 CONV_HYBRIDS = (SUM_FIRST, SCALES_FIRST, *NEON_ORDERS, SSE_SCALES_FIRST, XNNPACK)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .common import product32, quotient32, separate32
+from liteback.numerics.kernels.common import product32, quotient32, separate32
 
 Madd = Callable[[Any, Any, Any], Any]
 PACKET = 4  # float32 to a register of SSE or NEON

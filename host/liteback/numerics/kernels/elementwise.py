@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..fixed_point import (
+from liteback.numerics.fixed_point import (
     DOUBLE,
     ROUNDINGS,
     SINGLE,
@@ -17,9 +17,9 @@ from ..fixed_point import (
     quantize_multiplier,
     rounding_divide_by_pot,
 )
-from ..gemmlowp import reciprocal
-from ..operator import Operand, Operator, exact
-from .common import Codes, centred, requantize, to_codes
+from liteback.numerics.gemmlowp import reciprocal
+from liteback.numerics.kernels.common import Codes, centred, requantize, to_codes
+from liteback.numerics.operator import Operand, Operator, exact
 
 XNNPACK = "xnnpack"
 

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..operator import Operator
-from . import xnnpack
-from .common import Codes, fused32, product32, quotient32, round_half_away
-from .neon import NEON, full_channels, has_3x3_kernel
+from liteback.numerics.kernels import xnnpack
+from liteback.numerics.kernels.common import Codes, fused32, product32, quotient32, round_half_away
+from liteback.numerics.kernels.neon import NEON, full_channels, has_3x3_kernel
+from liteback.numerics.operator import Operator
 
 ACTIVATIONS = {"NONE": "linear", "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "hard_tanh"}
 SCALES_FIRST, SUM_FIRST, ROW_FIRST = "scales-first", "sum-first", "row-first"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import eigen
-from .common import fused32, product32, quotient32, separate32, sum32, sum_in_order
-from .hybrid import quantize_rows, signed
-from .neon import NEON
-from .sequence import Held
+from liteback.numerics.kernels import eigen
+from liteback.numerics.kernels.common import fused32, product32, quotient32, separate32, sum32, sum_in_order
+from liteback.numerics.kernels.hybrid import quantize_rows, signed
+from liteback.numerics.kernels.neon import NEON
+from liteback.numerics.kernels.sequence import Held
 
 PLAIN = "plain"
 VARIANTS = (PLAIN, NEON)

@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ...emit.lstm_inputs import GATES, LSTM_WEIGHTS, NORMS
-from ..fixed_point import Multiplier, multiply, rounding_divide_by_pot
-from ..gemmlowp import logistic_table, tanh_table
-from ..operator import Operand, Operator
-from .common import Codes, accumulate
-from .roots import inverse_root, scaled
-from .sequence import Held, batch_of, held, initial, run
+from liteback.emit.lstm_inputs import GATES, LSTM_WEIGHTS, NORMS
+from liteback.numerics.fixed_point import Multiplier, multiply, rounding_divide_by_pot
+from liteback.numerics.gemmlowp import logistic_table, tanh_table
+from liteback.numerics.kernels.common import Codes, accumulate
+from liteback.numerics.kernels.roots import inverse_root, scaled
+from liteback.numerics.kernels.sequence import Held, batch_of, held, initial, run
+from liteback.numerics.operator import Operand, Operator
 
 H_AT, C_AT = len(LSTM_WEIGHTS) + 1, len(LSTM_WEIGHTS) + 2
 GATE_BITS = 3  # integer bits of what a gate's function is applied to, and of all numbers there

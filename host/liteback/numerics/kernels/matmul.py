@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..fixed_point import HALF_UP, ROUNDINGS, SINGLE
-from ..operator import Operand, Operator, exact
-from .common import (
+from liteback.numerics.fixed_point import HALF_UP, ROUNDINGS, SINGLE
+from liteback.numerics.kernels.common import (
     Codes,
     accumulate,
     finish,
@@ -22,7 +21,7 @@ from .common import (
     round_half_away,
     separate32,
 )
-from .hybrid import (
+from liteback.numerics.kernels.hybrid import (
     NEON_FOUR_BIT,
     NEON_SCALES_FIRST,
     ONE_SCALES,
@@ -35,8 +34,9 @@ from .hybrid import (
     hybrid,
     signed,
 )
-from .neon import NEON, batch_product_rounding, product_rounding
-from .xnnpack import XNNPACK, takes
+from liteback.numerics.kernels.neon import NEON, batch_product_rounding, product_rounding
+from liteback.numerics.kernels.xnnpack import XNNPACK, takes
+from liteback.numerics.operator import Operand, Operator, exact
 
 FOUR_BIT_ZERO = 7
 NARROW = "narrow"  # with all bits of the multiplier: rounded once with a bias of 64 bits, else half-up

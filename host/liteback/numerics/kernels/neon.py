@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...emit.window import same_padding
-from ..fixed_point import DOUBLE, HALF_UP, SINGLE
-from ..operator import Operator
+from liteback.emit.window import same_padding
+from liteback.numerics.fixed_point import DOUBLE, HALF_UP, SINGLE
+from liteback.numerics.operator import Operator
 
 NEON = "neon"
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..operator import Operator, exact
-from .common import Codes, product32, round_half_away, rounded_quotient, slide
+from liteback.numerics.kernels.common import Codes, product32, round_half_away, rounded_quotient, slide
+from liteback.numerics.operator import Operator, exact
 
 
 @exact("AVERAGE_POOL_2D")

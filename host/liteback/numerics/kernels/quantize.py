@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...emit.registry import KERNELS
-from ..fixed_point import DOUBLE, FLOAT32, HALF_UP, SINGLE, Multiplier
-from ..operator import Operand, Operator, exact
-from .common import Codes, centred, fused32, product32, requantize, round_half_away, to_codes
-from .neon import NEON, full_elements
+from liteback.emit.registry import KERNELS
+from liteback.numerics.fixed_point import DOUBLE, FLOAT32, HALF_UP, SINGLE, Multiplier
+from liteback.numerics.kernels.common import Codes, centred, fused32, product32, requantize, round_half_away, to_codes
+from liteback.numerics.kernels.neon import NEON, full_elements
+from liteback.numerics.operator import Operand, Operator, exact
 
 XNNPACK = "xnnpack"
 # x / s in float32, in float64; x (1 / s), rounded to even or away from zero

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...emit.lstm_inputs import AUXILIARY, LSTM_WEIGHTS, NORMS
-from ..fixed_point import DOUBLE, HALF_UP, Multiplier, multiply
-from ..operator import Operator, exact
-from .common import Codes, accumulate, product32, saturate, sum32, sum_in_order
-from .hybrid_recurrent import VARIANTS, HybridLstm, HybridRnn, activate, add_product
-from .lstm import basic_lstm, integer_lstm
-from .sequence import Held, batch_of, held, initial, run
+from liteback.emit.lstm_inputs import AUXILIARY, LSTM_WEIGHTS, NORMS
+from liteback.numerics.fixed_point import DOUBLE, HALF_UP, Multiplier, multiply
+from liteback.numerics.kernels.common import Codes, accumulate, product32, saturate, sum32, sum_in_order
+from liteback.numerics.kernels.hybrid_recurrent import VARIANTS, HybridLstm, HybridRnn, activate, add_product
+from liteback.numerics.kernels.lstm import basic_lstm, integer_lstm
+from liteback.numerics.kernels.sequence import Held, batch_of, held, initial, run
+from liteback.numerics.operator import Operator, exact
 
 COUNT = len(LSTM_WEIGHTS)
 RNN_WEIGHTS = ("input", "recurrent", "bias")

@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...passes.per_sample import LIFTED
-from ..fixed_point import DOUBLE, FLOAT32, Multiplier, multiply, multiply_wide, quantize_multiplier
-from ..operator import Operator, exact
-from .common import Codes, centred, product32, requantize, round_half_away, saturate, separate32, sum32, to_codes
-from .neon import NEON, full_channels
-from .xnnpack import XNNPACK
+from liteback.numerics.fixed_point import DOUBLE, FLOAT32, Multiplier, multiply, multiply_wide, quantize_multiplier
+from liteback.numerics.kernels.common import (
+    Codes,
+    centred,
+    product32,
+    requantize,
+    round_half_away,
+    saturate,
+    separate32,
+    sum32,
+    to_codes,
+)
+from liteback.numerics.kernels.neon import NEON, full_channels
+from liteback.numerics.kernels.xnnpack import XNNPACK
+from liteback.numerics.operator import Operator, exact
+from liteback.passes.per_sample import LIFTED
 
 # The reference kernel scales once, by a multiplier that holds 1/N; the optimised one adds a bias that is rounded alone.
 BIAS = "bias"

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..operator import Operator, exact
-from .common import Codes, fused32, product32, sum32
-from .neon import NEON
+from liteback.numerics.kernels.common import Codes, fused32, product32, sum32
+from liteback.numerics.kernels.neon import NEON
+from liteback.numerics.operator import Operator, exact
 
 REFERENCE, OPTIMISED, XNNPACK = "reference", "optimised", "xnnpack"
 NEON_REFERENCE = "neon-reference"  # the reference kernel as the compiler for aarch64 rearranges it

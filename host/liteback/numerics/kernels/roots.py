@@ -7,10 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..fixed_point import DOUBLE, Multiplier, high_mul, multiply, rounding_divide_by_pot
-from ..operator import Operator, exact
-from .activation import by_interpolation
-from .common import Codes, centred, saturate
+from liteback.numerics.fixed_point import DOUBLE, Multiplier, high_mul, multiply, rounding_divide_by_pot
+from liteback.numerics.kernels.activation import by_interpolation
+from liteback.numerics.kernels.common import Codes, centred, saturate
+from liteback.numerics.operator import Operator, exact
 
 _ONE = 1 << 28  # of a number with three integer bits
 _HALF_ROOT_2 = 1518500250  # sqrt(2) / 2 with no integer bit

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..operator import Operand, Operator
-from .common import Codes
+from liteback.numerics.kernels.common import Codes
+from liteback.numerics.operator import Operand, Operator
 
 Step = Callable[[list[Any], list[Any]], list[Any]]  # what one step is given, the states -> the states after it
 

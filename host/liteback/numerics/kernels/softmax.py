@@ -7,12 +7,21 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...emit.table import TableSoftmax
-from ..fixed_point import DOUBLE, Multiplier, multiply
-from ..gemmlowp import exp
-from ..operator import Operator, exact
-from .common import Codes, product32, quotient32, round_half_away, saturate, sum32, sum_in_order, to_codes
-from .roots import bit_length, inverse, scaled
+from liteback.emit.table import TableSoftmax
+from liteback.numerics.fixed_point import DOUBLE, Multiplier, multiply
+from liteback.numerics.gemmlowp import exp
+from liteback.numerics.kernels.common import (
+    Codes,
+    product32,
+    quotient32,
+    round_half_away,
+    saturate,
+    sum32,
+    sum_in_order,
+    to_codes,
+)
+from liteback.numerics.kernels.roots import bit_length, inverse, scaled
+from liteback.numerics.operator import Operator, exact
 
 OPTIMISED, TABLE, FIXED_POINT = "optimised", "table", "fixed-point"
 WIDENED = (FIXED_POINT, TABLE)  # how 8-bit codes become int16 ones

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...ir import PACKED_BITS
-from ..operator import Operand, Operator
-from .common import Codes, fused32, product32, quotient32, sum32
+from liteback.ir import PACKED_BITS
+from liteback.numerics.kernels.common import Codes, fused32, product32, quotient32, sum32
+from liteback.numerics.operator import Operand, Operator
 
 XNNPACK = "xnnpack"
 

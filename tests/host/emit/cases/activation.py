@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Limitation, Out, codes, const, rand
+from emit.case import Case, Limitation, Out, codes, const, rand
 
 X = rand(2, 3, 4, low=-8, high=8)
 SIMPLE = ("ELU", "HARD_SWISH", "LOGISTIC", "LOG_SOFTMAX", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH")

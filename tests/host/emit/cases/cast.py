@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, ints, rand
+from emit.case import Case, Out, codes, ints, rand
 
 COMPLEX = (rand(2, 3) + 1j * rand(2, 3, seed=1)).astype(np.complex64)
 ENDLESS = np.array([-1e10, -2.7, 7.9, 1e10], np.float32)

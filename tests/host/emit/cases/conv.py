@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Arg, Case, Limitation, Out, codes, const, fixed, ints, rand
+from emit.case import Arg, Case, Limitation, Out, codes, const, fixed, ints, rand
 
 CONV = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1}
 IMAGE = rand(1, 8, 9, 4)

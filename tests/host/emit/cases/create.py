@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, Out, const, ints, rand
-from .shape import FLAG, I32, I64, vector
+from emit.case import Case, Out, const, ints, rand
+from emit.cases.shape import FLAG, I32, I64, vector
 
 ON_OFF = [const(np.float32(1)), const(np.float32(0))]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, const, rand
+from emit.case import Case, Out, const, rand
 
 BOXES, CLASSES = 20, 3
 POST_PROCESS = {

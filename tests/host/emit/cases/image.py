@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand, varying
+from emit.case import Case, Out, codes, const, ints, rand, varying
 
 IMAGE = rand(1, 3, 4, 2)
 MODES = {

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, fixed, ints, rand, varying
-from .shape import I32, I64, TEXT, WORDS, X, vector
+from emit.case import Case, Out, codes, const, fixed, ints, rand, varying
+from emit.cases.shape import I32, I64, TEXT, WORDS, X, vector
 
 TABLE = rand(5, 3)
 TWO = vector(4, 0, 2)

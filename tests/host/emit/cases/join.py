@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand
-from .shape import FLAG, I32, I64, TEXT, WORDS, X, vector
+from emit.case import Case, Out, codes, const, ints, rand
+from emit.cases.shape import FLAG, I32, I64, TEXT, WORDS, X, vector
 
 AROUND = const([[0, 0], [1, 2], [3, 0]], "int32")
 IMAGE = rand(1, 3, 4, 2)

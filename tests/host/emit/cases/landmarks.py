@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..landmark_cases import CASES as UNRECORDED
-from ..landmark_cases import RECORDED
+from emit.landmark_cases import CASES as UNRECORDED
+from emit.landmark_cases import RECORDED
 
 with np.load(RECORDED) as found:
     CASES = [replace(case, expected=[found[str(case)]]) for case, _ in UNRECORDED]

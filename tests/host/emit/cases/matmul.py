@@ -1,6 +1,6 @@
 """Matrix products."""
 
-from ..case import Arg, Case, Out, codes, const, fixed, ints, rand, varying
+from emit.case import Arg, Case, Out, codes, const, fixed, ints, rand, varying
 
 FC = {"keep_num_dims": False}
 WEIGHTS, BIAS = const(rand(4, 6, seed=1)), const(rand(4, seed=2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, rand
+from emit.case import Case, Out, codes, rand
 
 LRN = {"radius": 2, "bias": 1.0, "alpha": 0.5, "beta": 0.75}
 

@@ -1,6 +1,6 @@
 """Pooling."""
 
-from ..case import Case, Out, codes, rand
+from emit.case import Case, Out, codes, rand
 
 IMAGE = rand(1, 7, 9, 3)
 WINDOW = {"padding": "VALID", "stride_h": 2, "stride_w": 3, "filter_height": 3, "filter_width": 2}

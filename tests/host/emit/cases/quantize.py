@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Arg, Case, Out, codes, rand
+from emit.case import Arg, Case, Out, codes, rand
 
 FAKE = {"min": -1.0, "max": 1.0, "num_bits": 8, "narrow_range": False}
 CHANNELS = [0.05, 0.08, 0.03]

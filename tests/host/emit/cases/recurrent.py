@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..case import Arg, Case, Limitation, Out, codes, const, fixed, ints, rand, variable
+from emit.case import Arg, Case, Limitation, Out, codes, const, fixed, ints, rand, variable
 
 TIME, BATCH, INPUTS, UNITS, OUTPUTS = 3, 2, 5, 4, 3
 X = rand(BATCH, TIME, INPUTS)

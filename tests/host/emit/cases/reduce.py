@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand, varying
-from .shape import vector
+from emit.case import Case, Out, codes, const, ints, rand, varying
+from emit.cases.shape import vector
 
 X = rand(2, 3, 4, 5)
 YES = ints(2, 3, 4, low=0, high=2, dtype="bool")

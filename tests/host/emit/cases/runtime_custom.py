@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, const, rand
+from emit.case import Case, Out, const, rand
 
 SOUND = rand(300, 1)
 RATE = np.array(8000, np.int32)

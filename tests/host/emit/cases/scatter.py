@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Arg, Case, Out, codes, const, fixed, ints, rand
-from .shape import FLAG, I32, I64, vector
+from emit.case import Arg, Case, Out, codes, const, fixed, ints, rand
+from emit.cases.shape import FLAG, I32, I64, vector
 
 PLACES = np.array([[1], [3], [1]], np.int32)
 ROWS = rand(5, 2)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Arg, Case, Out, const, ints, rand
-from .shape import I64
+from emit.case import Arg, Case, Out, const, ints, rand
+from emit.cases.shape import I64
 
 CORNERS = np.sort(rand(12, 2, 2, low=0, high=1), axis=1).reshape(12, 4)
 SCORES = np.linspace(0.05, 0.95, 12, dtype=np.float32)[np.random.default_rng(1).permutation(12)]

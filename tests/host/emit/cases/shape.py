@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand, varying
+from emit.case import Case, Out, codes, const, ints, rand, varying
 
 X = rand(2, 3, 4)
 WORDS = np.array([[b"a", b"bc", b""], [b"d", b"ef", b"g"]], object)

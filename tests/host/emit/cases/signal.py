@@ -1,6 +1,6 @@
 """Spectra."""
 
-from ..case import Case, Out, const, rand
+from emit.case import Case, Out, const, rand
 
 CASES = [
     Case("RFFT2D", [rand(2, 4, 8), const([4, 8], "int32")], outputs=[Out("complex64")]),

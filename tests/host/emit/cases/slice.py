@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, Out, codes, const, ints, rand
-from .shape import I32, TEXT, WORDS, X, vector
+from emit.case import Case, Out, codes, const, ints, rand
+from emit.cases.shape import I32, TEXT, WORDS, X, vector
 
 Y = rand(5, 6, 7)
 FLOAT = [Out()]

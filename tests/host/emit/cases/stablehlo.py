@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..case import Arg, Case, Out, codes, const, ints, rand
+from emit.case import Arg, Case, Out, codes, const, ints, rand
 
 X, Y = rand(2, 3, 4), rand(2, 3, 4, seed=1)
 FLAGS = [ints(2, 3, 4, low=0, high=2, dtype="bool", seed=seed) for seed in (0, 1)]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..case import Case, const, ints, rand
-from .shape import I32, TEXT
+from emit.case import Case, const, ints, rand
+from emit.cases.shape import I32, TEXT
 
 SEEDS = const(rand(3, 4))
 TEXTS = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..case import Arg, Case, Out, codes, ints, rand
+from emit.case import Arg, Case, Out, codes, ints, rand
 
 X = rand(2, 3, 4)
 HALVES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997], np.float32)
