@@ -238,14 +238,25 @@ def hybrids() -> Iterator[Case]:
             yield hybrid("DEPTHWISE_CONV_2D", rand(batch, 10, 10, c), w, c, {**o, "depth_multiplier": 1})
 
 
+def hybrid_transposed() -> Iterator[Case]:
+    """Real activations again, which tflite-runtime 2.14 refuses here."""
+    for n, size, at, axis in ((13, 10, BY_TWO, None), (6, 11, {**BY_TWO, "padding": "VALID"}, 0), (7, 5, SAME, 0)):
+        w, x = weights(n, 3, 3, 8, dtype="float32", axis=axis), rand(2, 5, 5, 8, low=-1, high=5)
+        o = {key: at[key] for key in ("padding", "stride_h", "stride_w")} | {"fused_activation_function": "RELU"}
+        shape = (2, size, size, n)
+        yield Case("TRANSPOSE_CONV", [const(shape, "int32"), w, x, const(rand(n, seed=5))], o, [Out(shape=shape)])
+
+
 GALLERY = [*sums_of_products(), *sums_and_products(), *reductions(), *functions(), *conversions(), *hybrids()]
 
 
-def together(shapes: Sequence[Shape] | None = None) -> tuple[bytes, dict[int, NDArray[Any]]]:
-    """The file of all the operators, and what it is fed. shapes: of the results; none: the runtime finds them."""
+def together(
+    cases: Sequence[Case] = GALLERY, shapes: Sequence[Shape] | None = None
+) -> tuple[bytes, dict[int, NDArray[Any]]]:
+    """The file of all the operators, and what it is fed. shapes: of the results; else a case, or the runtime."""
     tensors: list[build.Tensor] = []
     ops, fed, results = [], {}, []
-    for number, case in enumerate(GALLERY):
+    for number, case in enumerate(cases):
         first = len(tensors)
         for arg in case.args:
             assert arg.array is not None
@@ -256,7 +267,7 @@ def together(shapes: Sequence[Shape] | None = None) -> tuple[bytes, dict[int, ND
         out, results = case.outputs[0], [*results, len(tensors)]
         ops.append(build.Op(case.op, range(first, len(tensors)), [len(tensors)], case.schema_options()))
         quantization = (out.scale, out.zero_point) if out.dtype != "float32" else ((), ())
-        tensors.append(build.Tensor(shapes[number] if shapes else (), out.dtype, None, "", *quantization))
+        tensors.append(build.Tensor(shapes[number] if shapes else out.shape, out.dtype, None, "", *quantization))
     return build.build_model(build.Subgraph(tensors, ops, list(fed), results)), fed
 
 
@@ -271,13 +282,13 @@ class Trial:
     differing: dict[str, int]
 
 
-def trials(board: Board, options: RunOptions, profile: KernelProfile) -> list[Trial]:
+def trials(board: Board, options: RunOptions, profile: KernelProfile, cases: Sequence[Case] = GALLERY) -> list[Trial]:
     """Each operator of the gallery, run by the board's kernels and computed in every variant."""
-    data, feeds = together()
+    data, feeds = together(cases)
     outputs = lift(data).main.outputs
     with board.open(board.put_model(data), options, tensors=outputs) as session:
         device = session.invoke(0, feeds).tensors
-    graph = lift(together([device[t].shape for t in outputs])[0]).main
+    graph = lift(together(cases, [device[t].shape for t in outputs])[0]).main
     found = []
     for node in graph.nodes:
         operator, expected = Operator.of(node, graph), device[node.outputs[0]]

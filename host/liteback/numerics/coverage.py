@@ -22,6 +22,7 @@ HYBRID = frozenset(
         "QUANTIZE",
         "RNN",
         "SVDF",
+        "TRANSPOSE_CONV",
         "UNIDIRECTIONAL_SEQUENCE_LSTM",
         "UNIDIRECTIONAL_SEQUENCE_RNN",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gallery import trials, undecided, wrong
+from gallery import hybrid_transposed, trials, undecided, wrong
 
 from liteback.numerics.profile import KernelProfile
 from liteback.session.board import Board, RunOptions
@@ -26,3 +26,13 @@ def test_every_operator_is_computed_as_its_profile_says(runtime: str, kernels: s
     found = trials(board, options, KernelProfile.named(PROFILES[runtime, kernels]))
     assert [trial.kind for trial in wrong(found)] == UNDEFINED.get(runtime, [])
     assert undecided(found) == TOO_SMALL.get(runtime, set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kernels", "profile"), {"builtin": "builtin", "reference": "builtin", "default": "xnnpack"}.items()
+)
+def test_hybrid_transposed_convolutions_are_litert_s(kernels: str, profile: str, board: Board) -> None:
+    options = RunOptions(runtime="ai_edge_litert", kernels=kernels)
+    named = KernelProfile.named(f"ai_edge_litert-2.3-{profile}-x86_64")
+    assert wrong(trials(board, options, named, list(hybrid_transposed()))) == []

@@ -32,6 +32,8 @@ def takes(op: Operator) -> bool:
 
 def row_axes(op: Operator) -> list[int]:
     """The axes of the activations that share a scale: a convolution of single pixels is a product of matrices."""
+    if op.op == "TRANSPOSE_CONV":
+        return [1, 2, 3]
     if op.op != "CONV_2D":
         return [-1]
     single = op.input(1).shape[1:3] == (1, 1) and (op.options["stride_h"], op.options["stride_w"]) == (1, 1)
