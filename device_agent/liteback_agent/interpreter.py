@@ -165,6 +165,7 @@ def _refused(what: str, error: Exception) -> AgentError:
     # The runtimes have no exception of their own for a malloc that failed.
     # They put names and bytes of the model into a message of 1 KiB, cut anywhere, and then fail to decode that.
     said = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    said = "\n".join(dict.fromkeys(said.splitlines()))  # one and the same line of each of a hundred tensors
     kind = "memory-limit" if _NO_MEMORY.search(said) else "model-refused"
     return AgentError(kind, f"{what}: {said}")
 

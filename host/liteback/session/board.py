@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from liteback.errors import AgentIncompatible, BoardError, BoardUnreachable, ModelRefused, RunFailed, UsageError
+from liteback.errors import AgentIncompatible, BoardError, BoardUnreachable, RunFailed, UsageError
 from liteback.files import read_model
 from liteback.flatbuffer.tap import Patch
 from liteback.inputs import Inputs, read_inputs
@@ -43,6 +45,9 @@ _CONNECT_SECONDS = 20.0
 _CALL_SECONDS = 60.0
 _PATIENCE = 240.0  # seconds that a board behind a link may be away: long enough for it to boot
 _RETRIES = 20
+# What runtimes say of an operator, or of a type of its tensors, that they have no kernel for.
+_UNKNOWN = re.compile("find op|unresolved custom op|unsupported|not (currently )?supported", re.IGNORECASE)
+_FLEX = "Flex"  # of its operators no runtime for boards has kernels
 T = TypeVar("T")
 
 
@@ -214,14 +219,12 @@ class Board:
             AgentIncompatible: the runtime, delegate or kernels are not to be had.
             RunFailed: the worker died, or a limit was reached.
         """
-        try:
-            return RunSession(self._stub.Run, self._metadata, run_config(sha256, options, tensors, patches))
-        except ModelRefused as error:
-            raise ModelRefused(f"{error}{self._newer(options, str(error))}") from error
+        config = run_config(sha256, options, tensors, patches)
+        return RunSession(self._stub.Run, self._metadata, config, partial(self._newer, options))
 
     def _newer(self, options: RunOptions, refusal: str) -> str:
-        """What to do where a file is newer than the runtime."""
-        if "find op" not in refusal:
+        """What to do where a file is newer than the runtime, by its words."""
+        if not _UNKNOWN.search(refusal) or _FLEX in refusal:
             return ""
         names = [runtime.name for runtime in self.info.runtimes]
         others = [name for name in names if name != (options.runtime or names[0])]

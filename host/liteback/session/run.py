@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from liteback.errors import RunFailed, UsageError
+from liteback.errors import ModelRefused, RunFailed, UsageError
 from liteback.flatbuffer.tap import Patch
 from liteback.session.failures import translated
 from liteback_proto import agent_pb2
@@ -53,9 +53,15 @@ class Invocation:
 
 
 class RunSession:
-    """One worker on the board. A context manager; its end is the worker's end."""
+    """One worker on the board. A context manager; its end is the worker's end.
 
-    def __init__(self, run: Any, metadata: Any, config: agent_pb2.RunConfig) -> None:
+    remedy: what the words of a refusal suggest to do.
+    """
+
+    def __init__(
+        self, run: Any, metadata: Any, config: agent_pb2.RunConfig, remedy: Callable[[str], str] = lambda refusal: ""
+    ) -> None:
+        self._remedy = remedy
         self._requests: queue.SimpleQueue[agent_pb2.RunRequest | None] = queue.SimpleQueue()
         self._requests.put(agent_pb2.RunRequest(config=config))
         self._replies = run(iter(self._requests.get, None), metadata=metadata)
@@ -115,8 +121,11 @@ class RunSession:
         self._requests.put(None)
 
     def _next_reply(self, doing: str) -> agent_pb2.RunReply:
-        with translated(doing):
-            reply: agent_pb2.RunReply | None = next(self._replies, None)
+        try:
+            with translated(doing):
+                reply: agent_pb2.RunReply | None = next(self._replies, None)
+        except ModelRefused as error:
+            raise ModelRefused(f"{error}{self._remedy(str(error))}") from error
         if reply is None:
             raise RunFailed(f"The agent ended the session {doing}.")
         return reply

@@ -154,6 +154,26 @@ def test_an_operator_that_is_too_new_for_the_runtime_names_another(board: Board)
         board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
 
 
+def test_a_type_that_is_too_new_for_the_runtime_names_another(board: Board) -> None:
+    """Of int2 the older runtime knows nothing when it loads a file, nor of a table of int4 before it looks it up."""
+    for dtype, code, refusal in (
+        ("int2", 0b01010101, r"Unsupported data type \d+ in tensor\. "),
+        ("int4", 0x11, "Type not currently supported"),
+    ):
+        table = build.Tensor((2, 4), dtype, bytes([code] * (2 if dtype == "int2" else 4)), scale=[0.5], zero_point=[0])
+        tensors = [build.Tensor((2,), "int32"), table, build.Tensor((2, 4)), table]
+        lookup = build.Op("EMBEDDING_LOOKUP", [0, 1], [2])
+        sha256 = board.put_model(build.build_model(build.Subgraph(tensors, [lookup], [0], [2])))
+        ids = {0: np.array([0, 1], np.int32)}
+        with (
+            pytest.raises(ModelRefused, match=rf"(?s){refusal}.*--runtime ai_edge_litert\.$"),
+            board.open(sha256, RunOptions(runtime="tflite_runtime"), tensors=[2]) as session,
+        ):
+            session.invoke(0, ids)
+        with board.open(sha256, RunOptions(runtime="ai_edge_litert"), tensors=[2]) as session:
+            assert session.invoke(0, ids).tensors[2].ravel().tolist() == [0.5] * 8
+
+
 def test_what_the_runtime_does_not_know_is_not_laid_to_the_inputs(board: Board) -> None:
     tensors = [build.Tensor((1, 4), shape_signature=(-1, 4))] * 2
     data = build.build_model(build.Subgraph(tensors, [build.Op("CUSTOM:Unheard", [0], [1])], [0], [1]))
