@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -16,6 +17,7 @@ from liteback.emit.build import emit
 from liteback.emit.hybrid import DynamicQuant, quantize_rows
 from liteback.lift import lift
 from liteback.numerics.affine import dequantize
+from liteback.numerics.operator import Operator, compute, variants_of
 
 
 @pytest.mark.parametrize("asymmetric", [True, False])
@@ -63,6 +65,16 @@ def test_blocks_of_a_row_have_scales_of_their_own(shared_models: Path) -> None:
     real = dequantize(weights.data, weights.quantization)
     for row, column in ((0, 0), (5, 31), (5, 32), (1023, 1023)):
         assert real[row, column] == np.float32(weights.data[row, column]) * np.float32(scales.data[row, column // 32])
+
+
+@pytest.mark.parametrize("variant", variants_of("FULLY_CONNECTED/float32"))
+def test_blocks_of_a_row_are_computed_by_a_kernel_or_refused_by_name(variant: str, shared_models: Path) -> None:
+    """So that a calibration, which tries all, goes on to the next."""
+    graph = lift((shared_models / "networks" / "qwen_fc_blockwise_quantized.tflite").read_bytes()).main
+    (node,) = graph.nodes
+    feeds = [tf.constant(rand(1, 1, 1024)), graph.tensors[1].data, None]
+    with suppress(NotImplementedError):
+        assert not np.any(compute(Operator.of(node, graph).in_variant(variant), feeds))  # 2.14 has 0 for the scales
 
 
 @pytest.mark.parametrize("recorded", [(), 0.5])

@@ -22,6 +22,7 @@ from liteback.numerics.kernels.common import (
     separate32,
 )
 from liteback.numerics.kernels.hybrid import (
+    FUSED,
     NEON_FOUR_BIT,
     NEON_SCALES_FIRST,
     ONE_SCALES,
@@ -81,7 +82,7 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     (internal/optimized/sse_tensor_utils.cc) (v2.14.0).
     """
     weights, (units, depth) = op.input(1), w.shape
-    if weights.block_size and op.variant in (SSE_SCALES_FIRST, XNNPACK):
+    if weights.block_size and op.variant not in (*ONE_SCALES, *FUSED):  # those have 0 for all scales
         raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
     rows = tf.reshape(x, (-1, depth))
     if four_bit(op) and not takes(op):
