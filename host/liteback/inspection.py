@@ -169,7 +169,8 @@ def _scheme(graph: Graph, producers: Mapping[int, Node], x: Tensor, w: Tensor) -
         return "float16 weights" if stored.dtype == "float16" else f"{stored.dtype} weights only"
     if w.quantization is None:
         return "float32"
-    granularity = "per-channel" if w.quantization.per_channel else "per-tensor"
+    channels = "per-channel" if w.quantization.per_channel else "per-tensor"
+    granularity = f"in blocks of {w.quantization.block_size}" if w.quantization.block_size else channels
     if x.dtype == "float32":
         return f"dynamic-range {w.dtype} {granularity}"
     if x.dtype == "int16":
@@ -183,6 +184,7 @@ def _tensor_json(tensor: Tensor) -> dict[str, Any]:
     if tensor.quantization is not None:
         q = tensor.quantization
         quantization = {"scale": q.scale.tolist(), "zero_point": q.zero_point.tolist(), "axis": q.axis}
+        quantization |= {"block_size": q.block_size} if q.block_size else {}
     return {
         "tensor": tensor.index,
         "name": tensor.name,

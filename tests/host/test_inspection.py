@@ -48,6 +48,12 @@ def test_what_a_layer_multiplies_says_how_the_file_is_quantized() -> None:
     assert inspect(upsampling()).quantization == "full int8 per-tensor"
 
 
+def test_blocks_that_have_scales_of_their_own_are_no_channels(shared_models: Path) -> None:
+    found = inspect((shared_models / "networks" / "qwen_fc_blockwise_quantized.tflite").read_bytes())
+    assert found.quantization == "dynamic-range int4 in blocks of 32"
+    assert found.to_json()["graphs"][0]["tensors"][1]["quantization"]["block_size"] == 32
+
+
 def test_a_signature_that_cannot_come_back_is_no_fault_of_the_main_graph() -> None:
     found = inspect(restoring())
     assert found.unsupported == ()
