@@ -12,6 +12,7 @@ of PyTorch's networks drop the axis of the batch, or join it to that of attentio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -61,11 +62,18 @@ def per_sample(graph: Graph) -> Graph:
             writer.tile(node)
         elif node.op in BLOCKS and moving == [0] and all(graph.tensors[t].data is not None for t in node.inputs[1:]):
             writer.blocks(node)
+        elif node.op == "GATHER_ND" and moving == [0] and _has_places(graph.tensors[node.inputs[1]]):
+            writer.gather(node)
         elif works_on_first_axis(node, graph, moving):
             writer.lift(node, moving)
         else:
             writer.nodes.append(writer.whole(node))
     return replace(graph, tensors=tuple(writer.tensors), nodes=tuple(writer.nodes))
+
+
+def _has_places(indices: Tensor) -> bool:
+    """Whether the indices of elements are known, and name any axis."""
+    return indices.data is not None and indices.data.ndim > 0 and indices.data.shape[-1] > 0
 
 
 def _moves_first_axis(node: Node, graph: Graph) -> bool:
@@ -153,6 +161,19 @@ class _Writer:
         inputs = (source, self.constant(node.inputs[1], np.array(multiples, np.int32)))
         self.reshape(None, x.index, source)
         self.nodes.append(replace(node, op="TILE", inputs=inputs, outputs=(result,), options={}))
+        self.reshape(None, result, y.index)
+
+    def gather(self, node: Node) -> None:
+        """What constant indices pick from the one sample, from each: by their places among all of its elements."""
+        x, y = self.tensors[node.inputs[0]], self.tensors[node.outputs[0]]
+        indices = np.asarray(self.tensors[node.inputs[1]].data)
+        within, rest = x.shape[: indices.shape[-1]], x.shape[indices.shape[-1] :]
+        strides = np.cumprod((1, *within[:0:-1]))[::-1]
+        source, result = self.tensor(x, (1, math.prod(within), *rest)), self.tensor(y, (1, *y.shape))
+        places = self.constant(node.inputs[1], (indices @ strides).astype(indices.dtype))
+        self.reshape(None, x.index, source)
+        options = {"axis": 1, "batch_dims": 0}
+        self.nodes.append(replace(node, op="GATHER", inputs=(source, places), outputs=(result,), options=options))
         self.reshape(None, result, y.index)
 
     def blocks(self, node: Node) -> None:

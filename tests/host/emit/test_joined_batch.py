@@ -90,6 +90,17 @@ FILES: dict[str, tuple[bytes, Callable[[Array], Array]]] = {
         ),
         lambda x: x[1],
     ),
+    "elements by indices that name the one sample too, as of a mask of PyTorch": (
+        build(
+            (1, 3, 5, 2),
+            ("GATHER_ND", (np.int32([[[0, 2, 1], [0, 0, 4]]]),), schema.GatherNdOptionsT(), (1, 2, 2)),
+        ),
+        lambda x: x[[2, 0], [1, 4]],
+    ),
+    "rows that join it, by their indices": (
+        build((1, 3, 5), ("GATHER_ND", (np.int32([[0, 2], [0, 0]]),), schema.GatherNdOptionsT(), (2, 5)), to(1, 2, 5)),
+        lambda x: x[[2, 0]],
+    ),
     "all samples of a slice": (build((1, 6), ("SLICE", *part([0, 1], [1, 3]), (1, 3))), lambda x: x[1:4]),
     "all samples of a strided slice": (
         build(
