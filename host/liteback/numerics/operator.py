@@ -69,6 +69,11 @@ class Operand:
         return self.scales.reshape(shape), np.broadcast_to(zero_points, self.scales.shape).reshape(shape)
 
     @property
+    def spread_scales(self) -> NDArray[np.float32]:
+        """Scales of channels, or of blocks, shaped to broadcast against the tensor."""
+        return self.scales.repeat(self.block_size, -1) if self.block_size else self.along(len(self.shape))[0]
+
+    @property
     def range(self) -> tuple[int, int]:
         """The smallest and the largest code."""
         if self.dtype in CODE_RANGE:

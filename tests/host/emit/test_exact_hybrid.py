@@ -88,8 +88,20 @@ def products() -> Iterator[Case]:
             yield Case("BATCH_MATMUL", [rand(*x, low=-1, high=5), weights(*y)], options, name=name)
 
 
+def tables() -> Iterator[Case]:
+    """What is looked up in, with a scale for each row; 2.14 knows none, and gives zeros."""
+    ids = Arg(np.array([4, 0, 4, 2], np.int32))
+    for dtype in ("int8", "int4", "int2"):
+        low, high = CODE_RANGE[dtype]
+        codes = np.random.default_rng(3).integers(low, high, (5, 12), endpoint=True).astype(np.int8)
+        scales = np.linspace(0.01, 0.07, 5).tolist()
+        yield Case(
+            "EMBEDDING_LOOKUP", [ids, fixed(Arg(codes, scale=scales, zero_point=[0] * 5, dtype=dtype))], name=dtype
+        )
+
+
 @pytest.mark.parametrize("kernels", KERNEL_SETS)
-@pytest.mark.parametrize("case", [*convolutions(), *products()], ids=str)
+@pytest.mark.parametrize("case", [*convolutions(), *products(), next(tables())], ids=str)
 def test_every_real_value_has_the_kernel_sets_bits(case: Case, kernels: str, board: Board) -> None:
     options, profile = KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile
     shapes = [a.shape for a in run_interpreter(case, board, options)]
@@ -109,10 +121,13 @@ def narrow(dtype: str) -> Case:
 
 
 @pytest.mark.parametrize("kernels", ["litert-builtin", "litert-xnnpack"])
-@pytest.mark.parametrize("dtype", ["int4", "int2"])  # of uint4 there are activations alone
-def test_narrow_weights(dtype: str, kernels: str, board: Board) -> None:
-    case, (options, profile) = narrow(dtype), (KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile)
-    shapes = [(5, 24)]
+@pytest.mark.parametrize(  # of uint4 there are activations alone
+    ("case", "shapes"),
+    [(narrow("int4"), [(5, 24)]), (narrow("int2"), [(5, 24)]), *((t, [(4, 12)]) for t in tables())],
+    ids=str,
+)
+def test_narrow_weights(case: Case, shapes: list[tuple[int, ...]], kernels: str, board: Board) -> None:
+    options, profile = KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile
     (expected,) = run_interpreter(case, board, options, shapes)
     data = case.model(shapes)
     (result,) = results(emit(lift(data), "exact", profile=KernelProfile.named(profile)).model, case)

@@ -16,6 +16,7 @@ from liteback.numerics.operator import Operand, Operator, exact
 XNNPACK = "xnnpack"
 # x / s in float32, in float64; x (1 / s), rounded to even or away from zero
 QUOTIENT32, QUOTIENT64, PRODUCT, PRODUCT_AWAY = "quotient32", "quotient64", "product", "product-away"
+ONE_SCALE, EACH_ROW = "one-scale", "each-row"
 VECTORS = "vectors"  # PRODUCT of what fills vectors, QUOTIENT64 of the rest
 
 
@@ -122,13 +123,18 @@ def _real(source: Operand, codes: Codes) -> Any:
     )
 
 
-@exact("EMBEDDING_LOOKUP")
+@exact("EMBEDDING_LOOKUP", variants=(ONE_SCALE, EACH_ROW))
 def embedding_lookup(op: Operator, ids: Codes, table: Codes) -> Any:
     """Rows of the table (rows, ...): scale * code; the codes themselves, where the result has their type.
 
-    Source: EvalHybrid, EvalSimple (tensorflow/lite/kernels/embedding_lookup.cc, v2.14.0).
+    Kernels that know one scale for the whole table have 0 for it where the file has more.
+    Source: EvalHybrid, EvalSimple (tensorflow/lite/kernels/embedding_lookup.cc, v2.14.0); EvalHybrid, EvalBlockwise
+    (tflite/kernels/embedding_lookup.cc of LiteRT).
     """
-    rows = tf.gather(table, ids)
-    if op.out.dtype == op.input(1).dtype:
+    rows, source = tf.gather(table, ids), op.input(1)
+    if op.out.dtype == source.dtype:
         return rows
-    return tf.cast(tf.bitcast(rows, tf.int8), tf.float32) * op.input(1).scale  # uint8 codes too, as int8
+    scales = np.zeros(1, np.float32) if source.per_channel and op.variant == ONE_SCALE else source.spread_scales
+    if scales.shape[0] > 1:
+        scales = tf.gather(scales, ids)
+    return tf.cast(tf.bitcast(rows, tf.int8), tf.float32) * scales  # uint8 codes too, as int8
