@@ -183,6 +183,22 @@ class Comparison:
         )
 
     @property
+    def zeros(self) -> str:
+        """The layers of which the board gives nothing else, in a sentence with the remedy; empty where there is none.
+
+        Kernels that know one scale for all weights give zeros where the file has more, and so 2.14 runs a file that a
+        newer quantizer made without a word.
+        """
+        names = [row.layer for row in self.isolated_faults if row.isolated and row.isolated.reference_all_zero]
+        if not names:
+            return ""
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return (
+            "the board gives nothing but zeros, as a runtime does that is older than the file and does not know the "
+            f"scales of its weights; capture with another one (--runtime): {', '.join(names[:3])}{more}"
+        )
+
+    @property
     def faulty(self) -> bool:
         """Something is wrong that is neither drift nor undecided."""
         return self.first_fault is not None or bool(self.isolated_faults)
@@ -266,6 +282,7 @@ class Comparison:
             "first_fault": fault and {**_names(fault), **_tensor_json(fault.tensor)},
             "isolated_faults": [row.node for row in self.isolated_faults],
             "undecided": self.undecided,
+            "zeros": self.zeros,
             "missing": [asdict(missing) for missing in self.missing],
             "thresholds": {name: json_number(value) for name, value in asdict(self.thresholds).items()},
         }

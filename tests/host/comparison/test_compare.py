@@ -148,7 +148,10 @@ def test_a_mean_of_what_cancels_differs_by_rounding(off: float, agrees: bool, tm
 
 
 class Scaled:
-    """Gives what the device gave: of the first layer 1 + `off` times as much, end to end 1 + 2 `off` times."""
+    """Gives what the device gave: of the first layer 1 + `off` times as much, end to end 1 + 2 `off` times.
+
+    Where the device has zeros, the first layer gives ones.
+    """
 
     name = "scaled"
     layers: Mapping[str, str] = {}
@@ -160,11 +163,11 @@ class Scaled:
         return {t: (1 + 2 * self.off) * inputs[0] for t in (2, 3)}
 
     def isolated(self, device: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-        return {2: (1 + self.off) * device[2], 3: device[3]}
+        return {2: (1 + self.off) * device[2] + (not device[2].any()), 3: device[3]}
 
 
-def scaled(path: Path, off: float, numerics: str = "float", op: str = "FULLY_CONNECTED") -> Comparison:
-    """A hybrid layer, or with another `op` one of real numbers, and a layer behind it."""
+def scaled(path: Path, off: float, numerics: str = "float", op: str = "FULLY_CONNECTED", gain: float = 1) -> Comparison:
+    """A hybrid layer, or with another `op` one of real numbers, and a layer behind it. gain: of what the device has."""
     weights = replace(a_tensor(1, "int8", 0.5), data=np.ones((10, 10), np.int8))
     nodes = Node(0, op, (0, 1) if op == "FULLY_CONNECTED" else (0,), (2,)), Node(1, "ABS", (2,), (3,))
     tensors = (a_tensor(0, "float32"), weights, a_tensor(2, "float32"), a_tensor(3, "float32"))
@@ -172,7 +175,7 @@ def scaled(path: Path, off: float, numerics: str = "float", op: str = "FULLY_CON
     writer = RecordingWriter.create(path / "recording", b"a model", manifest)
     values = np.random.default_rng(0).standard_normal(tensors[0].shape).astype(np.float32)
     writer.write_inputs(0, {0: values})
-    writer.write(0, 0, {2: values, 3: values}, 1_000_000)
+    writer.write(0, 0, {2: gain * values, 3: gain * values}, 1_000_000)
     recording = writer.finish(Certificate(1, True, (), True, True))
     return compare(Graph(0, "main", tensors, nodes, (0,), (3,)), recording, Scaled(off, numerics))
 
@@ -188,6 +191,14 @@ def test_a_float_candidate_cannot_tell_of_a_kernel_that_rounds_inside(tmp_path: 
     assert found.to_json()["undecided"] == found.undecided
     assert found.to_json()["layers"][0]["undecided"] is True
     assert [row.node for row in found.worst_first()] == ["dense_000", "abs_001"]
+
+
+def test_a_board_that_gives_nothing_but_zeros_is_too_old_for_the_file(tmp_path: Path) -> None:
+    found = scaled(tmp_path, 0.0, gain=0)
+    assert [row.node for row in found.isolated_faults] == ["dense_000"]
+    assert found.zeros.endswith("(--runtime): dense_000")
+    assert found.to_json()["zeros"] == found.zeros
+    assert scaled(tmp_path / "sound", 0.5).zeros == ""
 
 
 @pytest.mark.parametrize(
