@@ -154,6 +154,14 @@ def test_an_operator_that_is_too_new_for_the_runtime_names_another(board: Board)
         board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
 
 
+def test_an_operator_that_the_runtime_s_schema_does_not_have_names_another(board: Board) -> None:
+    tensors, options = [build.Tensor((1, 4), "float32")] * 3, schema.StablehloShiftLeftOptionsT()
+    shift = build.Op("STABLEHLO_SHIFT_LEFT", [0, 1], [2], options)
+    data = build.build_model(build.Subgraph(tensors, [shift], [0, 1], [2]))
+    with pytest.raises(ModelRefused, match=r"(?s)out of range.*--runtime ai_edge_litert\.$"):
+        board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
+
+
 def test_a_type_that_is_too_new_for_the_runtime_names_another(board: Board) -> None:
     """Of int2 the older runtime knows nothing when it loads a file, nor of a table of int4 before it looks it up."""
     for dtype, code, refusal in (
