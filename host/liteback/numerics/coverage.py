@@ -81,6 +81,7 @@ ON_CODES = frozenset(
         "RSQRT",
         "SOFTMAX",
         "SPACE_TO_BATCH_ND",
+        "SQRT",
         "SQUARED_DIFFERENCE",
         "SUB",
         "SUM",

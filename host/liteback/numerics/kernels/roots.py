@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from liteback.numerics.fixed_point import DOUBLE, Multiplier, high_mul, multiply, rounding_divide_by_pot
 from liteback.numerics.kernels.activation import by_interpolation
-from liteback.numerics.kernels.common import Codes, centred, saturate
+from liteback.numerics.kernels.common import Codes, centred, lookup, saturate
 from liteback.numerics.operator import Operator, exact
 
 _ONE = 1 << 28  # of a number with three integer bits
@@ -77,6 +78,19 @@ def rsqrt(op: Operator, x: Codes) -> Any:
     low, high = op.out.range
     codes = saturate(op, multiply(data, moved, op.variant) + op.out.zero_point, low, high)
     return tf.where(value > 0, codes, tf.constant(high, op.out.dtype))
+
+
+@exact("SQRT")
+def square_root(op: Operator, x: Codes) -> Any:
+    """The whole steps in sqrt(x): what is left of a step counts nothing.
+
+    LiteRT alone has the kernel, which refuses what is below 0. Seen: its results for every code (2.3.0).
+    """
+    source, (low, high) = op.input(0), op.out.range
+    bottom, top = source.range
+    reals = source.scale * (np.arange(bottom, top + 1) - source.zero_point).astype(np.float32)
+    steps = np.floor(np.sqrt(np.maximum(reals, 0)) / op.out.scale) + op.out.zero_point
+    return lookup(op, x, np.clip(steps, low, high).astype(op.out.dtype))
 
 
 @exact("L2_NORMALIZATION", variants=(DOUBLE,))
