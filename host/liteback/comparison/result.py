@@ -186,16 +186,16 @@ class Comparison:
     def zeros(self) -> str:
         """The layers of which the board gives nothing else, in a sentence with the remedy; empty where there is none.
 
-        Kernels that know one scale for all weights give zeros where the file has more, and so 2.14 runs a file that a
-        newer quantizer made without a word.
+        Kernels that know one scale for all weights give zeros where the file has more: runtimes older than the file
+        run it so without a word, and of BATCH_MATMUL on codes all do.
         """
         names = [row.layer for row in self.isolated_faults if row.isolated and row.isolated.reference_all_zero]
         if not names:
             return ""
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return (
-            "the board gives nothing but zeros, as a runtime does that is older than the file and does not know the "
-            f"scales of its weights; capture with another one (--runtime): {', '.join(names[:3])}{more}"
+            "the board gives nothing but zeros, as a runtime does whose kernel knows no scale for each channel of the "
+            f"file's weights; a newer one may (--runtime): {', '.join(names[:3])}{more}"
         )
 
     @property

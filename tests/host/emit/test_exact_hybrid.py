@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from exact_conformance import KERNEL_SETS
 
-from emit.case import Arg, Case, const, fixed, rand
+from emit.case import Arg, Case, Out, codes, const, fixed, rand
 from emit.test_exact import results, run_interpreter
 from liteback.emit.build import emit
 from liteback.export.patch import patch
@@ -93,16 +93,27 @@ def tables() -> Iterator[Case]:
     ids = Arg(np.array([4, 0, 4, 2], np.int32))
     for dtype in ("int8", "int4", "int2"):
         low, high = CODE_RANGE[dtype]
-        codes = np.random.default_rng(3).integers(low, high, (5, 12), endpoint=True).astype(np.int8)
+        array = np.random.default_rng(3).integers(low, high, (5, 12), endpoint=True).astype(np.int8)
         scales = np.linspace(0.01, 0.07, 5).tolist()
         yield Case(
-            "EMBEDDING_LOOKUP", [ids, fixed(Arg(codes, scale=scales, zero_point=[0] * 5, dtype=dtype))], name=dtype
+            "EMBEDDING_LOOKUP", [ids, fixed(Arg(array, scale=scales, zero_point=[0] * 5, dtype=dtype))], name=dtype
         )
 
 
 @pytest.mark.parametrize("kernels", KERNEL_SETS)
 @pytest.mark.parametrize("case", [*convolutions(), *products(), next(tables())], ids=str)
 def test_every_real_value_has_the_kernel_sets_bits(case: Case, kernels: str, board: Board) -> None:
+    has_bits(case, kernels, board)
+
+
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
+def test_of_codes_a_product_of_matrices_knows_no_scale_for_each_channel(kernels: str, board: Board) -> None:
+    """A quantizer writes it all the same; every code is then that of zero."""
+    inputs = [codes(1, 5, 8, scale=0.02), weights(1, 8, 16, axis=2)]
+    has_bits(Case("BATCH_MATMUL", inputs, {"adj_x": False, "adj_y": False}, [Out("int8", 0.05, -4)]), kernels, board)
+
+
+def has_bits(case: Case, kernels: str, board: Board) -> None:
     options, profile = KERNEL_SETS[kernels].options, KERNEL_SETS[kernels].profile
     shapes = [a.shape for a in run_interpreter(case, board, options)]
     expected = run_interpreter(case, board, options, shapes)  # a delegate takes no results of unknown shape

@@ -145,6 +145,7 @@ def _folded(data: Operand, weights: Operand) -> bool:
 def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
     """x (...,M,K), y (...,K,N) -> (...,M,N), transposed before by adj_x, adj_y; the rest broadcasts.
 
+    Of codes, the kernel knows one scale: that of an operand with more, as new quantizers write it, is 0 to it.
     Source: BatchMatMul (tensorflow/lite/kernels/internal/reference/batch_matmul.h), batch_matmul.cc (v2.14.0).
     """
     data, weights = op.input(0), op.input(1)
@@ -165,6 +166,8 @@ def batch_matmul(op: Operator, x: Codes, y: Codes) -> Any:
             raise NotImplementedError("its hybrid kernel takes the rows of transposed matrices for those of one matrix")
         return hybrid(op, lambda codes: tf.matmul(codes, kernel, transpose_b=adj_y), rows, None, asymmetric, [-1])
     acc = accumulate(product, x, y, data, weights, taps=(-1 if adj_y else -2,))
+    if data.per_channel or weights.per_channel:
+        acc = tf.zeros_like(acc)
     by = product_multiplier(op, data, weights, per_channel=False)
     rounding = batch_product_rounding(op) if op.variant == NEON else op.variant
     return finish(op, acc, None, by, rounding, wide=data.dtype == "int16")
