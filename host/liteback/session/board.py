@@ -46,7 +46,9 @@ _CALL_SECONDS = 60.0
 _PATIENCE = 240.0  # seconds that a board behind a link may be away: long enough for it to boot
 _RETRIES = 20
 # What runtimes say of an operator, or of a type of its tensors, that they have no kernel for.
-_UNKNOWN = re.compile("newer model|unresolved custom op|unsupported|not (currently )?supported", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"newer model|unresolved custom op|unsupported|not (currently )?supported|->type\b.* [!=]= ", re.IGNORECASE
+)
 _FLEX = "Flex"  # of its operators no runtime for boards has kernels
 T = TypeVar("T")
 

@@ -162,6 +162,15 @@ def test_an_operator_that_the_runtime_s_schema_does_not_have_names_another(board
         board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
 
 
+def test_a_type_that_a_kernel_does_not_expect_names_another_runtime(board: Board) -> None:
+    packed = build.Tensor((1, 4), "int4", bytes([0x11, 0x11]), scale=[0.5], zero_point=[0])
+    tensors = [build.Tensor((1, 4)), packed, build.Tensor((1, 4)), build.Tensor((1, 4))]
+    ops = [build.Op("DEQUANTIZE", [1], [2]), build.Op("MUL", [0, 2], [3], schema.MulOptionsT())]
+    data = build.build_model(build.Subgraph(tensors, ops, [0], [3]))
+    with pytest.raises(ModelRefused, match=r"(?s)was not true.*--runtime ai_edge_litert\.$"):
+        board.open(board.put_model(data), RunOptions(runtime="tflite_runtime"))
+
+
 def test_a_type_that_is_too_new_for_the_runtime_names_another(board: Board) -> None:
     """Of int2 the older runtime knows nothing when it loads a file, nor of a table of int4 before it looks it up."""
     for dtype, code, refusal in (
