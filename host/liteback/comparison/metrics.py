@@ -19,6 +19,7 @@ no threshold accepts; elements that are so on both sides alike are left out.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -38,7 +39,8 @@ class Metrics:
     """The metrics of one tensor; None where they do not apply. Formulas: the module's docstring.
 
     nan, inf: counts in the candidate. all_zero: the candidate is zero everywhere and the device is not;
-    reference_all_zero: the other way round, which points at the device's kernel.
+    reference_all_zero: the other way round, which points at the device's kernel; and so does reference_constant: of
+    several samples, the device gives the same in each, and the candidate does not.
     lsb_histogram: q in words ("<-4", "-4", ..., "4", ">4") -> elements. top1, top5: share of rows (last axis
     = classes) in which a best class of the device is among the candidate's 1 or 5 best; ties count as
     agreement.
@@ -59,6 +61,7 @@ class Metrics:
     reference_inf: int
     all_zero: bool
     reference_all_zero: bool
+    reference_constant: bool = False
     lsb_max: float | None = None
     lsb_differ: float | None = None
     lsb_histogram: Mapping[str, int] | None = None
@@ -165,8 +168,14 @@ class _Errors:
         self.nan = self.inf = self.reference_nan = self.reference_inf = 0
         self.low = self.high = self.max_abs = 0.0
         self.error = self.signal = self.energy = self.product = 0.0  # sums of e^2, d^2, c^2, c d
+        self.samples = 0
+        self.references: set[bytes] = set()  # a digest of each that there was
+        self.candidates: set[bytes] = set()
 
     def add(self, d: NDArray[np.float64], c: NDArray[np.float64]) -> None:
+        self.samples += 1
+        self.references.add(_digest(d))
+        self.candidates.add(_digest(c))
         finite = np.isfinite(d) & np.isfinite(c)
         alike = finite | (d == c) | (np.isnan(d) & np.isnan(c))
         self.elements += d.size
@@ -211,7 +220,12 @@ class _Errors:
             "reference_inf": self.reference_inf,
             "all_zero": self.energy == 0 and self.signal > 0,
             "reference_all_zero": self.signal == 0 and self.energy > 0,
+            "reference_constant": self.samples > len(self.references) == 1 < len(self.candidates),
         }
+
+
+def _digest(array: NDArray[np.float64]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=16).digest()
 
 
 class _Codes:

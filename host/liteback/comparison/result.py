@@ -183,19 +183,20 @@ class Comparison:
         )
 
     @property
-    def zeros(self) -> str:
-        """The layers of which the board gives nothing else, in a sentence with the remedy; empty where there is none.
+    def unfed(self) -> str:
+        """The layers of which the board gives the same on all inputs, in a sentence with the remedy; empty if none.
 
-        Kernels that know one scale for all weights give zeros where the file has more: runtimes older than the file
+        Kernels that know one scale for all weights take 0 for it where the file has more: runtimes older than the file
         run it so without a word, and of BATCH_MATMUL on codes all do.
         """
-        names = [row.layer for row in self.isolated_faults if row.isolated and row.isolated.reference_all_zero]
+        found = [(row.layer, row.isolated) for row in self.isolated_faults if row.isolated]
+        names = [layer for layer, m in found if m.reference_all_zero or m.reference_constant]
         if not names:
             return ""
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return (
-            "the board gives nothing but zeros, as a runtime does whose kernel knows no scale for each channel of the "
-            f"file's weights; a newer one may (--runtime): {', '.join(names[:3])}{more}"
+            "whatever it is fed, the board gives zeros, or a bias alone, as a runtime does whose kernel knows no scale "
+            f"for each channel of the file's weights; a newer one may (--runtime): {', '.join(names[:3])}{more}"
         )
 
     @property
@@ -282,7 +283,7 @@ class Comparison:
             "first_fault": fault and {**_names(fault), **_tensor_json(fault.tensor)},
             "isolated_faults": [row.node for row in self.isolated_faults],
             "undecided": self.undecided,
-            "zeros": self.zeros,
+            "unfed": self.unfed,
             "missing": [asdict(missing) for missing in self.missing],
             "thresholds": {name: json_number(value) for name, value in asdict(self.thresholds).items()},
         }

@@ -78,8 +78,8 @@ def verdict(report: ReportData) -> tuple[str, str]:
     elif drift and not undecided:
         parts.append(f"Every layer by itself agrees with the board; {adds_up}")
     parts += undecided
-    if comparison.zeros:
-        parts.append(f"Zeros: {comparison.zeros}.")
+    if comparison.unfed:
+        parts.append(f"Unfed: {comparison.unfed}.")
     if report.gates:
         parts.append(f"{counted(len(report.gates), 'number')} outside the gates.")
     return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"

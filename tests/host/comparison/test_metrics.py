@@ -146,6 +146,14 @@ def test_silent_zeros_are_named() -> None:
     dead_kernel = measure(FLOAT, (np.zeros(2, np.float32), device))
     assert dead_kernel.reference_all_zero
     assert dead_kernel.max_abs_over_range == math.inf
+    assert not dead_kernel.reference_constant, "of one sample nothing is known"
+
+
+def test_a_device_that_gives_the_same_on_all_inputs_is_named() -> None:
+    bias, one, other = np.float32([1, 2]), np.float32([3, 4]), np.float32([5, 6])
+    assert measure(FLOAT, (bias, one), (bias, other)).reference_constant
+    assert not measure(FLOAT, (bias, one), (bias, one)).reference_constant, "a constant of the file"
+    assert not measure(FLOAT, (one, one), (other, bias)).reference_constant
 
 
 def test_a_constant_tensor_has_a_range() -> None:
