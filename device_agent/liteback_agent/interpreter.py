@@ -136,8 +136,12 @@ class Interpreter:
             return
         if self._has_resources:
             self._build()
-        else:
+            return
+        try:
             self._interpreter.reset_all_variables()
+        except _REFUSALS:
+            # tflite-runtime 2.14 resets none where a variable tensor is what an operator makes of constants.
+            self._build()
 
     def _set_inputs(self) -> None:
         shapes = {int(d["index"]): tuple(d["shape"]) for d in self._interpreter.get_input_details()}

@@ -114,6 +114,12 @@ def test_the_state_of_variable_tensors(options: RunOptions, board: Board) -> Non
     assert [float(output[0, 0]) for output in outputs] == [1, 12, 23, 1]
 
 
+def test_a_variable_tensor_that_an_operator_makes(options: RunOptions, board: Board) -> None:
+    one = np.ones((1, 1), np.float32)
+    outputs = run(board, small_models.begun_average(), options, (one, True), (2 * one, False), (one, True))
+    assert [float(output[0, 0]) for output in outputs] == [31, 32, 31]
+
+
 def test_the_state_of_resource_variables(options: RunOptions, board: Board) -> None:
     one = np.ones(1, np.float32)
     outputs = run(board, small_models.counter(), options, (one, True), (one, False), (one, True), (one, False))
