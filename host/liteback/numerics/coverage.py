@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from liteback.errors import Problem
 from liteback.ir import PACKED_BITS, Graph
-from liteback.numerics.operator import Operator, is_moving
+from liteback.numerics.operator import Operator, is_moving, unread_scales
 
 # Of real data and quantized weights, or from real values to codes.
 HYBRID = frozenset(
@@ -101,7 +101,10 @@ def uncovered(graph: Graph) -> list[Problem]:
         if not operator.on_codes or is_moving(operator):
             continue
         narrow = [d for t in node.outputs if (d := graph.tensors[t].dtype) in PACKED_BITS]  # kernels give whole bytes
+        reason = unread_scales(operator)
         if narrow or node.op not in (HYBRID if "/float32" in operator.kind else ON_CODES):
+            reason = f"no exact kernel for {'/'.join((operator.kind, *narrow))}"
+        if reason:
             where = graph.label(node.outputs[0]) if node.outputs else ""
-            found.append(Problem(node.op, where, f"no exact kernel for {'/'.join((operator.kind, *narrow))}"))
+            found.append(Problem(node.op, where, reason))
     return found

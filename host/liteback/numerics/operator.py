@@ -195,6 +195,7 @@ class Operator:
         )
 
 
+_OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}  # of a convolution's weights
 DATA = {"TRANSPOSE_CONV": 2, "EMBEDDING_LOOKUP": 1}  # where an operator's data stands, if not first
 WIDENING = {"QUANTIZE", "SOFTMAX"}  # have kernels of their own for int16 results
 
@@ -294,10 +295,29 @@ def is_moving(op: Operator) -> bool:
     return op.op in MOVING
 
 
+def unread_scales(op: Operator) -> str:
+    """What is wrong with the scales of a convolution's weights; empty where there is one, or one for each output.
+
+    A kernel reads one for each output, whatever axis the file says they are of. Where there are fewer, tflite-runtime
+    2.14 reads what lies behind them, and later runtimes refuse the file.
+    Source: Prepare (tensorflow/lite/kernels/conv.cc, v2.14.0 and v2.21.0).
+    """
+    weights = op.inputs[1] if op.op in _OUTPUT_AXES else None
+    if weights is None or not weights.per_channel:
+        return ""
+    found, outputs = weights.scales.size, weights.shape[_OUTPUT_AXES[op.op]]
+    if found == outputs:
+        return ""
+    own = f"its weights have {found} scales, along axis {weights.axis}"
+    return f"{own}; a kernel reads one for each of {outputs} outputs"
+
+
 def compute(op: Operator, inputs: Sequence[Any]) -> Any:
     """Run the exact kernel of an operator.
 
     Raises:
         NotImplementedError: there is none for these arguments.
     """
+    if reason := unread_scales(op):
+        raise NotImplementedError(reason)
     return EXACT[op.op].fn(op, *inputs)

@@ -12,6 +12,7 @@ from exact_conformance import KERNEL_SETS
 from emit.case import Arg, Case, Out, codes, const, fixed, rand
 from emit.test_exact import results, run_interpreter
 from liteback.emit.build import emit
+from liteback.errors import UnsupportedModel
 from liteback.export.patch import patch
 from liteback.ir import CODE_RANGE
 from liteback.lift import lift
@@ -120,6 +121,14 @@ def has_bits(case: Case, kernels: str, board: Board) -> None:
     model = emit(lift(case.model(shapes)), "exact", profile=KernelProfile.named(profile)).model
     for wanted, result in zip(expected, results(model, case), strict=True):
         np.testing.assert_array_equal(result, wanted)
+
+
+def test_scales_that_are_not_the_outputs_are_refused_by_name() -> None:
+    """A converter's slip, scales of the kernel's input channels: no kernel computes with them; real numbers do."""
+    model = lift(Case("CONV_2D", [images(8), weights(24, 3, 3, 8, axis=3), bias(24)], SAME).model([(2, 9, 9, 24)]))
+    with pytest.raises(UnsupportedModel, match=r"8 scales, along axis 3; a kernel reads one for each of 24 outputs"):
+        emit(model, "exact")
+    assert emit(model, "float").model.count_params() == 24 * 3 * 3 * 8 + 24
 
 
 def narrow(dtype: str) -> Case:
