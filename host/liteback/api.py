@@ -143,4 +143,4 @@ def _candidate(
 
 def default_numerics(source: Model) -> Numerics:
     """`fakequant` where the file has quantized activations, else `float`."""
-    return "float" if quantization_scheme(source) in ("float32", "float16 weights", "none") else "fakequant"
+    return "float" if quantization_scheme(source) in ("float32", "float16", "float16 weights", "none") else "fakequant"

@@ -168,7 +168,7 @@ def _scheme(graph: Graph, producers: Mapping[int, Node], x: Tensor, w: Tensor) -
         stored = graph.tensors[producer.inputs[0]]
         return "float16 weights" if stored.dtype == "float16" else f"{stored.dtype} weights only"
     if w.quantization is None:
-        return "float32"
+        return "float16" if x.dtype == "float16" else "float32"
     channels = "per-channel" if w.quantization.per_channel else "per-tensor"
     granularity = f"in blocks of {w.quantization.block_size}" if w.quantization.block_size else channels
     if x.dtype == "float32":

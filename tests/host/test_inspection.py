@@ -54,6 +54,13 @@ def test_blocks_that_have_scales_of_their_own_are_no_channels(shared_models: Pat
     assert found.to_json()["graphs"][0]["tensors"][1]["quantization"]["block_size"] == 32
 
 
+def test_activations_of_float16_say_so() -> None:
+    x, weights = Tensor([1, 4], "float16"), Tensor([2, 4], "float16", np.ones((2, 4), np.float16))
+    dense = Op("FULLY_CONNECTED", [0, 1, -1], [2], schema.FullyConnectedOptionsT())
+    data = build_model(Subgraph([x, weights, Tensor([1, 2], "float16")], [dense], [0], [2]))
+    assert inspect(data).quantization == "float16"
+
+
 def test_a_signature_that_cannot_come_back_is_no_fault_of_the_main_graph() -> None:
     found = inspect(restoring())
     assert found.unsupported == ()

@@ -157,11 +157,12 @@ class _Gauge:
 
 
 def drifting(graph: Graph) -> set[int]:
-    """Tensors that nodes compute as codes or by way of codes, or from such."""
-    found = {t for t in graph.inputs if graph.tensors[t].is_quantized}
+    """Tensors that nodes compute as codes or by way of codes, or in float16, or from such."""
+    coarse = {t.index for t in graph.tensors if t.is_quantized or t.dtype == "float16"}
+    found = coarse.intersection(graph.inputs)
     for node in graph.nodes:
         inherited = not found.isdisjoint(node.inputs) or _has_coded_weights(node, graph)
-        found.update(t for t in node.outputs if inherited or graph.tensors[t].is_quantized)
+        found.update(t for t in node.outputs if inherited or t in coarse)
     return found
 
 

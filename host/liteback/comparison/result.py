@@ -31,12 +31,16 @@ class Thresholds:
     already, or is cut off, as by a RELU6 behind a convolution of large numbers, the result's range does not
     tell how it was rounded: it may differ by rounding of the largest summand.
 
+    A float16 tensor is rounded to 11 bits: two right results of one layer differ by a step, and those of a chain drift
+    as codes do.
+
     Some kernels round inside what a candidate in real numbers does not: hybrid ones the activations, those on int16
     codes their tables. Of such a layer a float candidate cannot tell that from a fault, as long as it is small (hybrid
     layers of two networks stand at 40 dB and more); what does not pass is then undecided.
     """
 
     float_isolated: float = 1e-5  # max_abs_over_range
+    float16_isolated: float = 2**-10  # the same, of a float16 tensor: its step
     float_cancelled: float = 1e-6  # max_abs over the largest summand; 8 times float32's own step. Isolated
     float_cumulative: float = 1e-4  # max_abs_over_range
     lsb_isolated: float = 1  # lsb_max
@@ -47,28 +51,29 @@ class Thresholds:
     integer_cumulative: float = 0.01  # differ; an argmax may flip where two values are as good as equal
 
     def passes(self, tensor: Tensor, mode: Mode, metrics: Metrics, drifts: bool, summand: float = 0.0) -> bool:
-        """drifts: the tensor is quantized, or computed from one that is, or by a hybrid kernel. summand: the largest
-        magnitude of what a float result is the sum of.
+        """drifts: the tensor is quantized or float16, or computed from one that is, or by a hybrid kernel. summand: the
+        largest magnitude of what a float result is the sum of.
         """
         isolated = mode == "isolated"
-        error, bound = self._error(mode, metrics)
+        error, bound = self._error(tensor, mode, metrics)
         if metrics.lsb_max is None and not tensor.dtype.startswith(("float", "complex")):
             return metrics.differ <= (self.integer_isolated if isolated else self.integer_cumulative)
         if isolated:
             return error <= bound or metrics.max_abs <= self.float_cancelled * summand
         return error <= bound or (drifts and metrics.sqnr_db >= self.sqnr_cumulative)
 
-    def excess(self, mode: Mode, metrics: Metrics) -> float:
+    def excess(self, tensor: Tensor, mode: Mode, metrics: Metrics) -> float:
         """The largest error in multiples of its bound, by which codes and shares of a range rank side by side."""
-        error, bound = self._error(mode, metrics)
+        error, bound = self._error(tensor, mode, metrics)
         return error / bound if bound else math.inf if error else 0.0
 
-    def _error(self, mode: Mode, metrics: Metrics) -> tuple[float, float]:
+    def _error(self, tensor: Tensor, mode: Mode, metrics: Metrics) -> tuple[float, float]:
         """The largest error, in codes where there are codes, else over the range; and what it may be."""
         isolated = mode == "isolated"
         if metrics.lsb_max is not None:
             return metrics.lsb_max, self.lsb_isolated if isolated else self.lsb_cumulative
-        return metrics.max_abs_over_range, self.float_isolated if isolated else self.float_cumulative
+        by_itself = self.float16_isolated if tensor.dtype == "float16" else self.float_isolated
+        return metrics.max_abs_over_range, by_itself if isolated else self.float_cumulative
 
 
 @dataclass(frozen=True)
@@ -264,7 +269,7 @@ class Comparison:
         """Larger is worse: the largest error, the share that differs, the noise. What could not be measured is worse
         than any number, what is not shown better."""
         m = row.metrics(mode)
-        excess = self.thresholds.excess(mode, m) if m else math.nan
+        excess = self.thresholds.excess(row.tensor, mode, m) if m else math.nan
         if m is None or math.isnan(excess):
             return mode in row.passed, 0.0, 0.0, -math.inf
         return False, excess, m.differ if m.lsb_differ is None else m.lsb_differ, -m.sqnr_db

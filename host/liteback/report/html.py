@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from liteback.comparison.metrics import Metrics, badness
 from liteback.comparison.result import MODES, Comparison, Mode, Row
 from liteback.inputs.synthetic import RANDOM
+from liteback.ir import Tensor
 from liteback.report.data import ReportData, RoundTrip
 from liteback.words import counted
 
@@ -171,27 +172,30 @@ def board_facts(board: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _panels(comparison: Comparison) -> list[dict[str, Any]]:
     """The charts: quantized layers in codes, the others by error over range."""
     bounds = comparison.thresholds
+    share = "max_abs_over_range"
     kinds = (
-        ("codes", "Quantized layers: largest error in codes (LSB)", "lsb_max", bounds.lsb_isolated, True),
-        (
-            "floats",
-            "Float layers: largest error over the tensor's range",
-            "max_abs_over_range",
-            bounds.float_isolated,
-            False,
-        ),
+        ("codes", "Quantized layers: largest error in codes (LSB)", "lsb_max", bounds.lsb_isolated),
+        ("floats", "Float layers: largest error over the tensor's range", share, bounds.float_isolated),
+        ("halves", "Float16 layers: largest error over the tensor's range", share, bounds.float16_isolated),
     )
     return [
         {
             "id": name,
             "title": title,
-            "codes": codes,
+            "codes": name == "codes",
             "threshold": threshold,
             "fault": comparison.first_fault.layer if comparison.first_fault else None,
-            "layers": [_point(row, metric) for row in comparison.rows if row.tensor.is_quantized == codes],
+            "layers": [_point(row, metric) for row in comparison.rows if _kind(row.tensor) == name],
         }
-        for name, title, metric, threshold, codes in kinds
+        for name, title, metric, threshold in kinds
     ]
+
+
+def _kind(tensor: Tensor) -> str:
+    """The chart that a tensor is in."""
+    if tensor.is_quantized:
+        return "codes"
+    return "halves" if tensor.dtype == "float16" else "floats"
 
 
 def _point(row: Row, metric: str) -> dict[str, Any]:

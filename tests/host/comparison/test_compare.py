@@ -213,6 +213,30 @@ def test_what_no_rounding_explains_is_a_fault(off: float, how: dict[str, str], t
     assert found.first_fault == found.rows[0]
 
 
+def halves(path: Path, steps: float) -> Comparison:
+    """Two layers of float16, each `steps` of it off at the top of the range; end to end twice as much."""
+    tensors = tuple(a_tensor(i, "float16") for i in range(4))
+    nodes = Node(0, "EXP", (0,), (2,)), Node(1, "ABS", (2,), (3,))
+    manifest = replace(record(path / "other").manifest, samples=1, passes=((2, 3),))
+    writer = RecordingWriter.create(path / "recording", b"a model", manifest)
+    values = np.random.default_rng(0).uniform(1, 2, tensors[0].shape).astype(np.float16)
+    writer.write_inputs(0, {0: values})
+    writer.write(0, 0, {2: values, 3: values}, 1_000_000)
+    recording = writer.finish(Certificate(1, True, (), True, True))
+    return compare(Graph(0, "main", tensors, nodes, (0,), (3,)), recording, Scaled(steps * 2**-11, "float"))
+
+
+def test_float16_is_right_to_a_step_and_drifts(tmp_path: Path) -> None:
+    found = halves(tmp_path, 1)
+    assert [row.passed["isolated"] for row in found.rows] == [True, True]
+    assert found.first_fault is None
+    assert found.passed
+
+
+def test_what_is_steps_of_float16_off_is_a_fault(tmp_path: Path) -> None:
+    assert halves(tmp_path, 8).isolated_faults
+
+
 @pytest.mark.parametrize(("op", "rounds"), [("LOGISTIC", True), ("RESHAPE", False)])
 def test_tables_on_int16_codes_round_inside(op: str, rounds: bool) -> None:
     tensors = (a_tensor(0, "int16", 0.1), a_tensor(1, "int16", 0.1))
