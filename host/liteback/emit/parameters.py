@@ -84,17 +84,18 @@ def _is_repeated(node: Node, readers: Mapping[int, int], consumers: Mapping[int,
 def _learned(graph: Graph) -> Mapping[int, int]:
     """The tensors that depend on weights -> of results of a layer without a bias its units, else 0.
 
-    A normalization of the input as it is, which takes its statistics anew each time (RSQRT), is learned as well, and so
-    is what a loop gives, whose body has the weights of a recurrent layer.
+    A normalization of the input as it is, which takes its statistics anew each time, is learned as well, and so is what
+    a loop gives, whose body has the weights of a recurrent layer.
     """
     found: dict[int, int] = {}
+    normalizing = _normalizing(graph)
     varies = set(graph.inputs)
     for node in graph.nodes:
         if varies.isdisjoint(node.inputs):
             continue  # a number, computed at once
         varies.update(node.outputs)
         weights = _weights(node, graph)
-        if weights or node.op in ("RSQRT", "WHILE") or not found.keys().isdisjoint(node.inputs):
+        if weights or node.op == "WHILE" or node.index in normalizing or not found.keys().isdisjoint(node.inputs):
             units = found.get(node.inputs[0], 0) if node.op == "RESHAPE" else 0
             for t in node.outputs:
                 found[t] = (graph.tensors[t].shape or (1,))[-1] if len(weights) == 1 else units
@@ -102,17 +103,26 @@ def _learned(graph: Graph) -> Mapping[int, int]:
 
 
 def _scaled(graph: Graph) -> Mapping[int, tuple[int, ...]]:
-    """The factors that normalize (RSQRT) -> (); their products with a constant, and what these are -> its shape.
+    """The factors that normalize, and what they have normalized -> (); its products with a constant -> their shape.
 
-    Scale and shift of groups, or of several axes, have more than one axis, as a table of positions has.
+    Scale and shift of groups, or of several axes, have more than one axis, as a table of positions has. TensorFlow
+    multiplies the factor by the scale first, PyTorch what is normalized.
     """
     found: dict[int, tuple[int, ...]] = {}
+    normalizing = _normalizing(graph)
     for node in graph.nodes:
-        found.update((t, ()) for t in node.outputs if node.op == "RSQRT")
+        found.update((t, ()) for t in node.outputs if node.index in normalizing)
         shapes = [found[t] for t in node.inputs if t in found] if node.op == "MUL" else []
         for shape in [*shapes, *(c.shape for c in _constants(node, graph) if shapes)]:
-            found.update((t, shape) for t in node.outputs if shape)
+            found.update((t, shape) for t in node.outputs)
     return found
+
+
+def _normalizing(graph: Graph) -> set[int]:
+    """The nodes that give the factor of a normalization, or what it has normalized: RSQRT, and DIV by a SQRT."""
+    roots = {t for node in graph.nodes if node.op == "SQRT" for t in node.outputs}
+    divides = (node.index for node in graph.nodes if node.op == "DIV" and node.inputs[-1] in roots)
+    return {*divides, *(node.index for node in graph.nodes if node.op == "RSQRT")}
 
 
 def _trains(

@@ -166,6 +166,45 @@ def test_only_a_bias_or_a_scale_or_shift_of_channels_is_one(data: bytes, trains:
     assert all(p in ("add_002_bias/embeddings", "mul_002_scale/embeddings") for p in paths)
 
 
+def normalized(*ops: Op) -> bytes:
+    """x (1, 6, 4) less its mean, normalized over both axes by `ops`, #5 -> #8; then its scale and its shift."""
+    x, statistic, table = Tensor([1, 6, 4]), Tensor([1, 1, 1]), Tensor([6, 4], data=rand(6, 4))
+    tensors = [x, Tensor([2], "int32", np.int32([1, 2])), statistic, x, x, statistic, statistic, x, x, x, table]
+    tensors += [Tensor([6, 4], data=rand(6, 4, seed=1)), x]
+    mean = schema.ReducerOptionsT(keepDims=True)
+    before = [
+        Op("MEAN", [0, 1], [2], mean),
+        Op("SUB", [0, 2], [3], schema.SubOptionsT()),
+        Op("MUL", [3, 3], [4], schema.MulOptionsT()),
+        Op("MEAN", [4, 1], [5], mean),
+    ]
+    after = [Op("MUL", [8, 10], [9], schema.MulOptionsT()), Op("ADD", [9, 11], [12], schema.AddOptionsT())]
+    return build_model(Subgraph(tensors, [*before, *ops, *after], [0], [12]))
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        (Op("SQRT", [5], [6]), Op("DIV", [3, 6], [8], schema.DivOptionsT())),
+        (Op("RSQRT", [5], [6]), Op("MUL", [3, 6], [8], schema.MulOptionsT())),
+    ],
+    ids=["divided by a root", "by a factor"],
+)
+def test_a_normalization_as_pytorch_writes_it_trains(ops: tuple[Op, ...]) -> None:
+    data = normalized(*ops)
+    model = reconstruct(data)
+    assert size(model) == 2 * 6 * 4
+    assert patch(model, data).data == data
+
+
+def test_a_root_that_divides_nothing_is_no_normalization() -> None:
+    """A spectrum, from which the mean of the training data is taken."""
+    x, mean = Tensor([1, 4]), Tensor([4], data=rand(4))
+    ops = [Op("MUL", [0, 0], [1], schema.MulOptionsT()), Op("SQRT", [1], [2])]
+    ops.append(Op("SUB", [2, 3], [4], schema.SubOptionsT()))
+    assert reconstruct(build_model(Subgraph([x, x, x, mean, x], ops, [0], [4]))).trainable_variables == []
+
+
 def test_what_is_computed_at_once_stays_a_number() -> None:
     """Rows of a table that are always the same, and what is added to them: the batch is free all the same."""
     tensors = [Tensor([1, 2, 4]), Tensor([9, 4], data=rand(9, 4)), Tensor([2], "int32", np.int32([3, 5]))]
