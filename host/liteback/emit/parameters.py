@@ -22,6 +22,7 @@ from liteback.passes.constant_arguments import with_constants
 from liteback.passes.turned_constants import turned_constants
 
 ROLES = {"ADD": "bias", "SUB": "bias", "MUL": "scale"}
+LONG_RUN = 16  # neighbours of one value, on average: of learned numbers hardly two are
 
 
 def parameters(graph: Graph, graphs: Sequence[Graph], running: tuple[int, ...] = ()) -> Mapping[int, str]:
@@ -145,8 +146,13 @@ def _trains(
 
 
 def _is_learned(vector: NDArray[Any]) -> bool:
-    """Whether its numbers may be; not of one value for all channels, or of a mask, whose size no weight has."""
-    return np.unique(vector).size > 1 and not (vector.dtype.kind == "f" and np.abs(vector).max() > 1e4)
+    """Whether its numbers may be.
+
+    Not of one value for all channels, or for each of a few long runs, as the strides are of all cells of a detector's
+    grids, or of a mask, whose size no weight has.
+    """
+    changes = np.count_nonzero(np.diff(vector.ravel()))
+    return changes * LONG_RUN >= vector.size > 1 and not (vector.dtype.kind == "f" and np.abs(vector).max() > 1e4)
 
 
 def _constants(node: Node, graph: Graph) -> list[Tensor]:

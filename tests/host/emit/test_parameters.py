@@ -166,6 +166,20 @@ def test_only_a_bias_or_a_scale_or_shift_of_channels_is_one(data: bytes, trains:
     assert all(p in ("add_002_bias/embeddings", "mul_002_scale/embeddings") for p in paths)
 
 
+@pytest.mark.parametrize(("cells", "trains"), [([8] * 24 + [16] * 8, False), (range(32), True)])
+def test_the_strides_of_a_detectors_cells_do_not_train(cells: list[int], trains: bool) -> None:
+    """Boxes of 32 cells of two grids, in cells, to pixels."""
+    tensors = [Tensor([1, 4]), Tensor([128, 4], data=rand(128, 4)), Tensor([1, 128]), Tensor([1, 4, 32])]
+    tensors += [Tensor([3], "int32", np.int32([1, 4, 32])), Tensor([1, 32], data=np.float32([cells]))]
+    ops = [
+        Op("FULLY_CONNECTED", [0, 1, -1], [2], schema.FullyConnectedOptionsT()),
+        Op("RESHAPE", [2, 4], [3], schema.ReshapeOptionsT()),
+        Op("MUL", [3, 5], [6], schema.MulOptionsT()),
+    ]
+    model = reconstruct(build_model(Subgraph([*tensors, Tensor([1, 4, 32])], ops, [0], [6])))
+    assert size(model) == 128 * 4 + 32 * trains
+
+
 def normalized(*ops: Op) -> bytes:
     """x (1, 6, 4) less its mean, normalized over both axes by `ops`, #5 -> #8; then its scale and its shift."""
     x, statistic, table = Tensor([1, 6, 4]), Tensor([1, 1, 1]), Tensor([6, 4], data=rand(6, 4))
