@@ -225,7 +225,7 @@ class _Errors:
 
 
 def _digest(array: NDArray[np.float64]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=16).digest()
+    return hashlib.blake2b(array.tobytes(), digest_size=16).digest()
 
 
 class _Codes:
