@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from absent import absent
@@ -17,6 +18,9 @@ from liteback_deploy.target import LOCAL
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no process of a test would ever see a Ctrl-C
+
+hypothesis.settings.register_profile("liteback", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("liteback")
 
 SHARED_MODELS = Path(__file__).parents[2] / "shared" / "models"
 
