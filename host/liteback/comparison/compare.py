@@ -218,6 +218,8 @@ def _comparison(
             measured.append(replace(row, undecided=gauge.undecided(thresholds)))
         else:
             missing.append(Missing(node.name, gauge.tensor.name, f"{candidate.name} does not show it"))
+    if not graph.nodes:
+        raise UsageError("There is nothing to compare: the file computes nothing, its outputs are constants or inputs.")
     if not measured:
         raise UsageError(
             f"There is nothing to compare: {candidate.name} and {recording.path} share no tensor that a "

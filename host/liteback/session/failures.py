@@ -39,7 +39,8 @@ _ADVICE = {
     "it, --inputs on what, where its shapes are free.",
     "no-runtime": "`liteback doctor` lists what the board has.",
     "no-such-model": "Upload the model, then open the session.",
-    "worker-died": "The agent goes on: another session can be opened.",
+    "worker-died": "The agent goes on: another session can be opened. A runtime that aborts on a file does so each "
+    "time; another may run it (--runtime).",
 }
 
 

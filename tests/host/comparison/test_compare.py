@@ -278,6 +278,8 @@ def test_nothing_in_common_is_an_error(recording: Recording, tmp_path: Path) -> 
         compare(GRAPH, recording, FakeTwin(hidden=range(5)))
     with pytest.raises(UsageError, match="needs a sample"):
         compare(GRAPH, record(tmp_path / "empty", samples=0), FakeTwin())
+    with pytest.raises(UsageError, match="the file computes nothing"):
+        compare(replace(GRAPH, nodes=()), recording, FakeTwin())
 
 
 def test_a_recording_of_a_larger_graph_is_refused(recording: Recording) -> None:
