@@ -46,7 +46,10 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """data: the constant's array, or its bytes as in the file. scale: one, or one per slice of `axis`."""
+    """data: the constant's array, or its bytes as in the file. scale: one, or one per slice of `axis`.
+
+    blocks: how many elements of the last axis share a scale, and the tensor that holds these.
+    """
 
     shape: Sequence[int]
     dtype: str = "float32"
@@ -58,6 +61,7 @@ class Tensor:
     variable: bool = False
     shape_signature: Sequence[int] | None = None
     sparsity: Any = None
+    blocks: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,12 @@ def _tensor(spec: Tensor, buffers: list[Any]) -> Any:
         zero_point = np.broadcast_to(np.asarray(spec.zero_point if spec.zero_point != () else 0), scale.shape)
         tensor.quantization = schema.QuantizationParametersT(
             scale=scale.tolist(), zeroPoint=zero_point.tolist(), quantizedDimension=spec.axis
+        )
+    if spec.blocks is not None:
+        size, scales = spec.blocks
+        tensor.quantization = schema.QuantizationParametersT(
+            detailsType=schema.QuantizationDetails.BlockwiseQuantization,
+            details=schema.BlockwiseQuantizationT(scales=scales, zeroPoints=-1, blockSize=size),
         )
     return tensor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -17,7 +16,13 @@ from liteback.emit.build import emit
 from liteback.emit.hybrid import DynamicQuant, quantize_rows
 from liteback.lift import lift
 from liteback.numerics.affine import dequantize
+from liteback.numerics.kernels.hybrid import NEON_SCALES_FIRST, ORDERS, SSE_SCALES_FIRST
+from liteback.numerics.kernels.xnnpack import XNNPACK
 from liteback.numerics.operator import Operator, compute, variants_of
+from liteback.numerics.profile import KernelProfile
+from liteback.packing import pack
+from liteback.session.board import Board, RunOptions
+from tflite_build import Op, Subgraph, Tensor, build_model, schema
 
 
 @pytest.mark.parametrize("asymmetric", [True, False])
@@ -67,14 +72,47 @@ def test_blocks_of_a_row_have_scales_of_their_own(shared_models: Path) -> None:
         assert real[row, column] == np.float32(weights.data[row, column]) * np.float32(scales.data[row, column // 32])
 
 
+ROWS = rand(3, 96, low=-1, high=5)
+BIAS = rand(5, seed=3)
+
+
+def in_blocks() -> bytes:
+    """x (3, 96) -> a dense layer of 5 units, each with three blocks of 4-bit weights that have scales of their own."""
+    scales = rand(15, low=0.01, high=0.1, seed=1).astype(np.float16)
+    weights = pack(ints(5, 96, low=-8, high=8, dtype="int8", seed=2), 4)
+    tensors = [Tensor([3, 96]), Tensor([5, 96], "int4", weights, blocks=(32, 2)), Tensor([5, 3], "float16", scales)]
+    dense = Op(
+        "FULLY_CONNECTED",
+        [0, 1, 3],
+        [4],
+        schema.FullyConnectedOptionsT(fusedActivationFunction=schema.ActivationFunctionType.RELU),
+        version=13,
+    )
+    return build_model(Subgraph([*tensors, Tensor([5], data=BIAS), Tensor([3, 5])], [dense], [0], [4]))
+
+
 @pytest.mark.parametrize("variant", variants_of("FULLY_CONNECTED/float32"))
-def test_blocks_of_a_row_are_computed_by_a_kernel_or_refused_by_name(variant: str, shared_models: Path) -> None:
+def test_blocks_of_a_row_are_computed_by_a_kernel_or_refused_by_name(variant: str) -> None:
     """So that a calibration, which tries all, goes on to the next."""
-    graph = lift((shared_models / "networks" / "qwen_fc_blockwise_quantized.tflite").read_bytes()).main
-    (node,) = graph.nodes
-    feeds = [tf.constant(rand(1, 1, 1024)), graph.tensors[1].data, None]
-    with suppress(NotImplementedError):
-        assert not np.any(compute(Operator.of(node, graph).in_variant(variant), feeds))  # 2.14 has 0 for the scales
+    graph = lift(in_blocks()).main
+    node, feeds = graph.nodes[-1], [tf.constant(ROWS), *(graph.tensors[t].data for t in graph.nodes[-1].inputs[1:])]
+    operator = Operator.of(node, graph).in_variant(variant)
+    if variant in (*ORDERS, NEON_SCALES_FIRST):
+        with pytest.raises(NotImplementedError, match="block by block"):
+            compute(operator, feeds)
+    elif variant not in (SSE_SCALES_FIRST, XNNPACK):  # 2.14 has 0 for the scales
+        np.testing.assert_array_equal(compute(operator, feeds), np.maximum(np.broadcast_to(BIAS, (3, 5)), 0))
+
+
+@pytest.mark.parametrize("kernels", ["builtin", "default"])
+def test_blocks_of_a_row_are_summed_as_litert_does(kernels: str, board: Board) -> None:
+    graph = lift(in_blocks()).main
+    options = RunOptions(runtime="ai_edge_litert", kernels=kernels)
+    with board.open(board.put_model(in_blocks()), options, tensors=list(graph.outputs)) as session:
+        expected = session.invoke(0, {graph.inputs[0]: ROWS}).tensors[graph.outputs[0]]
+    profile = KernelProfile.named(f"ai_edge_litert-2.3-{'builtin' if kernels == 'builtin' else 'xnnpack'}-x86_64")
+    found = emit(lift(in_blocks()), "exact", profile=profile).model(ROWS)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("recorded", [(), 0.5])

@@ -20,6 +20,8 @@ from liteback.numerics.kernels.common import (
     quotient32,
     round_half_away,
     separate32,
+    sum32,
+    sum_in_order,
 )
 from liteback.numerics.kernels.hybrid import (
     FUSED,
@@ -33,10 +35,12 @@ from liteback.numerics.kernels.hybrid import (
     four_bit,
     held_scales,
     hybrid,
+    quantize_rows,
     signed,
 )
 from liteback.numerics.kernels.neon import NEON, batch_product_rounding, product_rounding
 from liteback.numerics.kernels.xnnpack import XNNPACK, takes
+from liteback.numerics.kernels.xnnpack import quantize_rows as quantize_centred
 from liteback.numerics.operator import Operand, Operator, exact
 
 FOUR_BIT_ZERO = 7
@@ -82,16 +86,43 @@ def _hybrid(op: Operator, x: Any, w: Codes, b: Codes | None) -> Any:
     (internal/optimized/sse_tensor_utils.cc) (v2.14.0).
     """
     weights, (units, depth) = op.input(1), w.shape
-    if weights.block_size and op.variant not in (*ONE_SCALES, *FUSED):  # those have 0 for all scales
-        raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
     rows = tf.reshape(x, (-1, depth))
-    if four_bit(op) and not takes(op):
+    if weights.block_size and op.variant not in (*ONE_SCALES, *FUSED):  # those have 0 for all scales
+        y = _in_blocks(op, rows, w, b)
+    elif four_bit(op) and not takes(op):
         y = _four_bit(op, rows, w, b)
     else:
         asymmetric = bool(op.options.get("asymmetric_quantize_inputs"))
         kernel = tf.constant(np.transpose(signed(w)).astype(np.float64))
         y = hybrid(op, lambda codes: tf.matmul(codes, kernel), rows, b, asymmetric, [1])
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [units]], 0)) if op.options.get("keep_num_dims") else y
+
+
+def _in_blocks(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
+    """Weights scaled block by block: (sum over the blocks of sum * scales) * scale + bias, each step rounded.
+
+    The runtime's own kernel sums codes as they are, takes off what their zero point adds, and leaves the activation
+    out; XNNPACK sums centred codes, at scales of bfloat16.
+    Found from results of LiteRT 2.3 on x86-64; 2.14 has no kernel for them.
+    """
+    if op.variant not in (SSE_SCALES_FIRST, XNNPACK):
+        raise NotImplementedError("no exact hybrid kernel for weights that are scaled block by block")
+    (units, depth), size = w.shape, op.input(1).block_size
+    blocks, scales = w.reshape(units, -1, size), op.input(1).scales.reshape(units, -1)
+    if takes(op):
+        codes, scale = quantize_centred(rows, [1])
+        scales, moved = scales.astype(tf.bfloat16.as_numpy_dtype).astype(np.float32), None
+    else:
+        codes, scale, zero = quantize_rows(rows, True, [1], op.variant)
+        sums = product32(blocks.sum(2, dtype=np.int64), scales)
+        moved = product32(zero, tf.transpose(sum_in_order(sums)))
+    of_blocks = tf.transpose(tf.reshape(codes, (-1, depth // size, size)), (1, 0, 2))
+    acc = tf.matmul(tf.cast(of_blocks, tf.float64), tf.constant(blocks.transpose(1, 2, 0).astype(np.float64)))
+    terms = product32(tf.transpose(acc, (1, 2, 0)), scales)
+    total = tf.squeeze(sum_in_order(terms), -1)
+    y = product32(total if moved is None else sum32(total, -moved), scale)
+    y = y if b is None else sum32(y, b)
+    return activated(op, y) if moved is None else y
 
 
 def _four_bit(op: Operator, rows: Any, w: Codes, b: Codes | None) -> Any:
