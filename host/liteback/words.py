@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _BYTE = re.compile("[\udc80-\udcff]")  # how Python holds a byte of a file's name that is no UTF-8
@@ -13,6 +13,11 @@ _BYTE = re.compile("[\udc80-\udcff]")  # how Python holds a byte of a file's nam
 def counted(count: int, noun: str, plural: str = "") -> str:
     """1 sample, 1,200 samples. plural: where it is not the noun and an s."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def some(names: Sequence[str]) -> str:
+    """a, b, c and 2 more."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
 def printable(text: str) -> str:

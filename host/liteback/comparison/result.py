@@ -10,7 +10,7 @@ from typing import Any, Literal
 from liteback.comparison.metrics import METRICS, Metrics, badness, json_number
 from liteback.errors import UsageError
 from liteback.ir import Graph, Tensor
-from liteback.words import counted
+from liteback.words import counted, some
 
 Mode = Literal["cumulative", "isolated"]
 MODES: tuple[Mode, ...] = ("cumulative", "isolated")
@@ -181,10 +181,9 @@ class Comparison:
         names = [row.layer for row in self.rows if row.undecided]
         if not names:
             return ""
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return (
             "float cannot tell whether these are right, for the board's kernels round inside; compare a fakequant "
-            f"reconstruction: {', '.join(names[:3])}{more}"
+            f"reconstruction: {some(names)}"
         )
 
     @property
@@ -198,10 +197,9 @@ class Comparison:
         names = [layer for layer, m in found if m.reference_all_zero or m.reference_constant]
         if not names:
             return ""
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return (
             "whatever it is fed, the board gives zeros, or a bias alone, as a runtime does whose kernel knows no scale "
-            f"for each channel of the file's weights; a newer one may (--runtime): {', '.join(names[:3])}{more}"
+            f"for each channel of the file's weights; a newer one may (--runtime): {some(names)}"
         )
 
     @property
@@ -233,8 +231,7 @@ class Comparison:
         if self.agrees and not self.passed:
             return "no fault: each layer by itself agrees, roundings add up (~~)"
         if own := [row.layer for row in self.isolated_faults]:
-            more = f" and {len(own) - 3} more" if len(own) > 3 else ""
-            return f"fed the board's own inputs, wrong: {', '.join(own[:3])}{more}; it does not add up"
+            return f"fed the board's own inputs, wrong: {some(own)}; it does not add up"
         return "first fault: none"
 
     def worst(self, mode: Mode = "isolated", key: str = "sqnr_db") -> tuple[Row, ...]:
