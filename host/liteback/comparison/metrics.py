@@ -14,7 +14,8 @@ With d the device's values, c the candidate's and e = c - d, over all elements o
 `range` includes 0, as a quantized range does: a constant tensor then has one too. `nfr` is the noise-to-floor
 ratio MSE / (s^2 / 12): 1 is what rounding alone leaves of an exact real-valued candidate. Where an element is
 infinite or NaN on one side only, the errors of the tensor are undefined and every error metric is NaN, which
-no threshold accepts; elements that are so on both sides alike are left out.
+no threshold accepts; elements that are so on both sides alike are left out. So are those that are infinite on
+one side and on the other the largest float32 there is: some kernels end there what is infinite.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from liteback.ir import CODE_RANGE, Tensor
 from liteback.numerics.affine import dequantize, quantize
 
 HISTOGRAM_REACH = 4  # LSB; what lies beyond goes into one bin on each side
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class _Errors:
         self.references.add(_digest(d))
         self.candidates.add(_digest(c))
         finite = np.isfinite(d) & np.isfinite(c)
-        alike = finite | (d == c) | (np.isnan(d) & np.isnan(c))
+        alike = finite | (np.clip(d, -LARGEST, LARGEST) == np.clip(c, -LARGEST, LARGEST)) | (np.isnan(d) & np.isnan(c))
         self.elements += d.size
         self.one_sided += int(np.count_nonzero(~alike))
         self.nan += int(np.count_nonzero(np.isnan(c)))

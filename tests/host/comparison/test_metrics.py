@@ -138,6 +138,14 @@ def test_elements_that_are_not_finite_on_both_sides_agree() -> None:
     assert math.isnan(opposite.max_abs)
 
 
+def test_a_kernel_may_end_what_is_infinite_at_the_largest_number() -> None:
+    largest = np.finfo(np.float32).max
+    device, candidate = np.float32([1, -largest, largest]), np.float32([1, -np.inf, np.inf])
+    m = measure(FLOAT, (device, candidate))
+    assert (m.max_abs, m.range, m.differ) == (0, 1, 0)
+    assert math.isnan(measure(FLOAT, (device, -candidate)).max_abs)
+
+
 def test_silent_zeros_are_named() -> None:
     device = np.float32([1, -1])
     assert measure(FLOAT, (device, np.zeros(2, np.float32))).all_zero
