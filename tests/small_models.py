@@ -100,60 +100,27 @@ def counter() -> bytes:
     )
 
 
-def begun_average() -> bytes:
-    """`average`, whose memory a RESHAPE of the constant #5 makes in each step: [0, 3], so #4 = x + 30."""
-    memory = np.array([[[0, 3]]], np.float32)
-    return build_model(
-        Subgraph(
-            [
-                Tensor([1, 1]),
-                Tensor([1, 1], "float32", np.ones((1, 1), np.float32)),
-                Tensor([1, 2], "float32", np.array([[10, 1]], np.float32)),
-                Tensor([1, 2], variable=True),
-                Tensor([1, 1]),
-                Tensor([1, 1, 2], "float32", memory),
-                Tensor([2], "int32", np.array([1, 2], np.int32)),
-            ],
-            [
-                Op("RESHAPE", [5, 6], [3], schema.ReshapeOptionsT(newShape=[1, 2])),
-                Op(
-                    "SVDF",
-                    [0, 1, 2, -1, 3],
-                    [4],
-                    schema.SVDFOptionsT(rank=1),
-                    mutating=[False, False, False, False, True],
-                ),
-            ],
-            inputs=[0],
-            outputs=[4],
-        )
-    )
+FILTER = Op("SVDF", [0, 1, 2, -1, 3], [4], schema.SVDFOptionsT(rank=1), mutating=[False, False, False, False, True])
+OF_FILTER = [  # its tensors
+    Tensor([1, 1]),
+    Tensor([1, 1], "float32", np.ones((1, 1), np.float32)),
+    Tensor([1, 2], "float32", np.array([[10, 1]], np.float32)),
+    Tensor([1, 2], variable=True),
+    Tensor([1, 1]),
+]
 
 
 def average() -> bytes:
     """An SVDF filter of two taps: #4 = x(now) + 10 x(before), its memory in the variable tensor #3."""
-    return build_model(
-        Subgraph(
-            [
-                Tensor([1, 1]),
-                Tensor([1, 1], "float32", np.ones((1, 1), np.float32)),
-                Tensor([1, 2], "float32", np.array([[10, 1]], np.float32)),
-                Tensor([1, 2], variable=True),
-                Tensor([1, 1]),
-            ],
-            [
-                Op(
-                    "SVDF",
-                    [0, 1, 2, -1, 3],
-                    [4],
-                    schema.SVDFOptionsT(rank=1),
-                    mutating=[False, False, False, False, True],
-                )
-            ],
-            inputs=[0],
-            outputs=[4],
-        )
-    )
+    return build_model(Subgraph(OF_FILTER, [FILTER], inputs=[0], outputs=[4]))
+
+
+def begun_average() -> bytes:
+    """`average`, whose memory a RESHAPE of the constant #5 makes in each step: [0, 3], so #4 = x + 30."""
+    memory, shape = np.array([[[0, 3]]], np.float32), np.array([1, 2], np.int32)
+    tensors = [*OF_FILTER, Tensor([1, 1, 2], "float32", memory), Tensor([2], "int32", shape)]
+    begin = Op("RESHAPE", [5, 6], [3], schema.ReshapeOptionsT(newShape=[1, 2]))
+    return build_model(Subgraph(tensors, [begin, FILTER], inputs=[0], outputs=[4]))
 
 
 def strings() -> bytes:

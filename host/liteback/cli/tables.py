@@ -205,8 +205,8 @@ def comparison(console: Terminal, result: Comparison, whole: str = "--json, --ht
     )
     if result.undecided:
         console.say(UNDECIDED, f"{result.undecided}")
-    if result.unfed:
-        console.say(verdict(False), result.unfed)
+    if result.constant:
+        console.say(verdict(False), result.constant)
     if all(row.isolated is None for row in result.rows):
         console.say(
             f"{result.candidate} shows its outputs alone: {counted(len(result.missing), 'layer is', 'layers are')} not "

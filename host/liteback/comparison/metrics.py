@@ -20,7 +20,6 @@ one side and on the other the largest float32 there is: some kernels end there w
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 
 from liteback.ir import CODE_RANGE, Tensor
 from liteback.numerics.affine import dequantize, quantize
+from liteback.tensorfile import digest
 
 HISTOGRAM_REACH = 4  # LSB; what lies beyond goes into one bin on each side
 LARGEST = float(np.finfo(np.float32).max)
@@ -176,8 +176,8 @@ class _Errors:
 
     def add(self, d: NDArray[np.float64], c: NDArray[np.float64]) -> None:
         self.samples += 1
-        self.references.add(_digest(d))
-        self.candidates.add(_digest(c))
+        self.references.add(digest(d))
+        self.candidates.add(digest(c))
         finite = np.isfinite(d) & np.isfinite(c)
         alike = finite | (np.clip(d, -LARGEST, LARGEST) == np.clip(c, -LARGEST, LARGEST)) | (np.isnan(d) & np.isnan(c))
         self.elements += d.size
@@ -224,10 +224,6 @@ class _Errors:
             "reference_all_zero": self.signal == 0 and self.energy > 0,
             "reference_constant": self.samples > len(self.references) == 1 < len(self.candidates),
         }
-
-
-def _digest(array: NDArray[np.float64]) -> bytes:
-    return hashlib.blake2b(array.tobytes(), digest_size=16).digest()
 
 
 class _Codes:

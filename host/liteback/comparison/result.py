@@ -187,7 +187,7 @@ class Comparison:
         )
 
     @property
-    def unfed(self) -> str:
+    def constant(self) -> str:
         """The layers of which the board gives the same on all inputs, in a sentence with the remedy; empty if none.
 
         Kernels that know one scale for all weights take 0 for it where the file has more: runtimes older than the file
@@ -285,7 +285,7 @@ class Comparison:
             "first_fault": fault and {**_names(fault), **_tensor_json(fault.tensor)},
             "isolated_faults": [row.node for row in self.isolated_faults],
             "undecided": self.undecided,
-            "unfed": self.unfed,
+            "constant": self.constant,
             "missing": [asdict(missing) for missing in self.missing],
             "thresholds": {name: json_number(value) for name, value in asdict(self.thresholds).items()},
         }

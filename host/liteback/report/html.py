@@ -79,8 +79,8 @@ def verdict(report: ReportData) -> tuple[str, str]:
     elif drift and not undecided:
         parts.append(f"Every layer by itself agrees with the board; {adds_up}")
     parts += undecided
-    if comparison.unfed:
-        parts.append(f"Unfed: {comparison.unfed}.")
+    if comparison.constant:
+        parts.append(f"Constant on the board: {comparison.constant}.")
     if report.gates:
         parts.append(f"{counted(len(report.gates), 'number')} outside the gates.")
     return "fail", f"The candidate ({comparison.candidate}) does not agree with the board. {' '.join(parts)}"

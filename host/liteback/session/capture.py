@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
@@ -23,9 +21,9 @@ from liteback.recording import FORMAT, PLAIN, Certificate, Manifest, Recording, 
 from liteback.session.board import Board, RunOptions, RunSession
 from liteback.session.plan import WORKER_BYTES, default_budget, plan
 from liteback.session.plan import select as select_tensors
+from liteback.tensorfile import digest
 from liteback.words import counted
 from liteback_proto import agent_pb2
-from liteback_proto.tensors import pack_strings
 
 logger = logging.getLogger(__name__)
 
@@ -191,12 +189,6 @@ class _Evidence:
     def certificate(self, samples: int) -> Certificate:
         differing = tuple(self._graph.label(t) for t in sorted(self._differing))
         return Certificate(samples, not differing, differing, self._shared_equal, self._deterministic)
-
-
-def digest(array: NDArray[Any]) -> bytes:
-    """A hash of an array's type, shape and bits: NaN equals the same NaN, -0 does not equal 0."""
-    content = pack_strings(array) if array.dtype == object else np.ascontiguousarray(array).data
-    return hashlib.blake2b(content, digest_size=16, key=f"{array.dtype.str}{array.shape}".encode()[:64]).digest()
 
 
 class _Steps:

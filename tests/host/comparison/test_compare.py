@@ -196,9 +196,9 @@ def test_a_float_candidate_cannot_tell_of_a_kernel_that_rounds_inside(tmp_path: 
 def test_a_board_that_gives_nothing_but_zeros_is_too_old_for_the_file(tmp_path: Path) -> None:
     found = scaled(tmp_path, 0.0, gain=0)
     assert [row.node for row in found.isolated_faults] == ["dense_000"]
-    assert found.unfed.endswith("(--runtime): dense_000")
-    assert found.to_json()["unfed"] == found.unfed
-    assert scaled(tmp_path / "sound", 0.5).unfed == ""
+    assert found.constant.endswith("(--runtime): dense_000")
+    assert found.to_json()["constant"] == found.constant
+    assert scaled(tmp_path / "sound", 0.5).constant == ""
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ from liteback.ir import Model
 from liteback.lift import lift
 from liteback.recording import Recording
 from liteback.session.board import Board, RunOptions, RunSession
-from liteback.session.capture import _Evidence, capture, digest
+from liteback.session.capture import _Evidence, capture
 from liteback.session.local import LocalAgent
+from liteback.tensorfile import digest
 from liteback_deploy.target import LOCAL
 from tflite_build import Op, Subgraph, Tensor, build_model, schema
 
